@@ -1,0 +1,1 @@
+"""What each step of Darkroom does. Nothing in here knows of Prefect."""

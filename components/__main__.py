@@ -1,0 +1,96 @@
+"""`python -m components STEP --INPUT PATH … --out PATH`: what dvc.yaml calls.
+
+A step's function says all: its parameters whose type is a section are filled from that section of params.yaml, the others
+are options of the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from components.config import Section, read_params, section_of
+from components.errors import DarkroomError, unknown_name
+from components.protocols import Context, plugin_names
+
+PARAMS = Path("params.yaml")
+
+
+def step_function(name: str) -> Callable[..., Any]:
+    """Return the public function of a step.
+
+    Raises:
+        ConfigError: There is no such step; the error lists the names there are.
+    """
+    names = plugin_names("components.steps")
+    if name not in names:
+        raise unknown_name("step", name, names)
+    function: Callable[..., Any] = getattr(importlib.import_module(f"components.steps.{name}"), name)
+    return function
+
+
+def run_step(name: str, options: Sequence[str], context: Context | None = None) -> Any:
+    """Run one step as its line in dvc.yaml says.
+
+    Args:
+        name: The step, a file of components/steps.
+        options: ``["--data", "data/digits", "--out", "reports/validation"]``.
+        context: Tracker and scratch folder; without one, nothing is reported and nothing can resume.
+
+    Returns:
+        The step's record.
+
+    Raises:
+        ConfigError: Unknown step, wrong options or parameters.
+    """
+    function = step_function(name)
+    hints = get_type_hints(function)
+    hints.pop("return", None)
+    parser = argparse.ArgumentParser(
+        prog=f"python -m components {name}", description=inspect.getdoc(function), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    sections: dict[str, type[Section]] = {}
+    for parameter, kind in hints.items():
+        if isinstance(kind, type) and issubclass(kind, Section):
+            sections[parameter] = kind
+        elif kind is not Context:
+            parser.add_argument(f"--{parameter.replace('_', '-')}", type=Path if kind is Path else str, required=True)
+    arguments = vars(parser.parse_args(list(options)))
+    params = read_params(PARAMS)
+    arguments |= {parameter: section_of(params, kind) for parameter, kind in sections.items()}
+    if Context in hints.values():
+        arguments["context"] = context or Context()
+    return function(**arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a step and return its exit code; see `components.errors`."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    debug = "--debug" in argv
+    argv = [argument for argument in argv if argument != "--debug"]
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: python -m components STEP [options]\n\nsteps: {', '.join(plugin_names('components.steps'))}")
+        return 0 if argv else 2
+    try:
+        run_step(argv[0], argv[1:])
+    except DarkroomError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"{argv[0]}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{argv[0]}: interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

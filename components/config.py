@@ -1,0 +1,106 @@
+"""Sections of params.yaml as typed objects. A step sees only the sections that its signature names."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from components.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A section of params.yaml; ``section`` is its name there. Unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    section: ClassVar[str]
+
+
+class DataConfig(Section):
+    """Which dataset a run is about."""
+
+    section: ClassVar[str] = "data"
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+class TaskConfig(Section):
+    """What is learnt, and the form in which every step after `augment` sees an image."""
+
+    section: ClassVar[str] = "task"
+    name: str
+    image_size: int = Field(ge=4, le=4096, description="height and width in pixels")
+    finetune_image_size: int | None = Field(default=None, ge=4, le=4096, description="null: as image_size")
+    channels: Literal[1, 3] = 3
+    resize: Literal["stretch", "crop", "letterbox"] = "stretch"
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """Return params.yaml as nested dicts.
+
+    Raises:
+        ConfigError: The file is missing, is no YAML or holds no mapping.
+    """
+    try:
+        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))  # YAML 1.2, as DVC: 1e-3 is a number
+    except FileNotFoundError:
+        raise ConfigError(f"{path} not found. Run the command in the folder that holds params.yaml") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(params, dict):
+        raise ConfigError(f"{path}: expected sections with keys, found {type(params).__name__}")
+    return params
+
+
+def section_of(params: dict[str, Any], section: type[SectionT], source: str = "params.yaml") -> SectionT:
+    """Return one section of `params`, checked.
+
+    Args:
+        params: The whole of params.yaml, as `read_params` returns it.
+        section: The class of the section wanted.
+        source: What the error calls the place where the values stand.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value has the wrong type or is out of bounds.
+    """
+    values = params.get(section.section, {})
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: {section.section}: expected keys with values, found {values!r}")
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(section, detail) for detail in error.errors()]
+        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def _explain(section: type[Section], detail: ErrorDetails) -> str:
+    where = ".".join([section.section, *(str(part) for part in detail["loc"])])
+    if detail["type"] == "extra_forbidden":
+        key = str(detail["loc"][-1])
+        keys = _keys_beside(section, detail["loc"])
+        near = difflib.get_close_matches(key, keys, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return f"{where}: unknown key.{hint} There are: {', '.join(sorted(keys))}"
+    if detail["type"] == "missing":
+        return f"{where}: missing; a value is needed"
+    return f"{where}: found {detail['input']!r}; expected: {detail['msg']}"
+
+
+def _keys_beside(section: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = section
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return list(model.model_fields)

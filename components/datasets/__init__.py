@@ -1,0 +1,1 @@
+"""Labelled datasets: manifest, shards, probes, and the prepared data that training reads."""

@@ -1,0 +1,1 @@
+"""One file a foreign layout; the file name is the name given to `--format`."""

@@ -1,0 +1,1 @@
+"""The one evaluator: metrics, slices, intervals, comparison."""

@@ -1,0 +1,49 @@
+"""Outputs that are complete or absent: written beside their place, renamed when done."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.errors import InputError
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `out`; move it to `out` if the block succeeds, delete it otherwise.
+
+    The sibling does not exist yet: the block makes a folder or a file of it. What `out` was before stays until
+    the new one is complete.
+
+    Raises:
+        InputError: The disk is full.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        yield temporary
+        replaced = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.replaced"
+        if out.is_dir() and not out.is_symlink():
+            out.rename(replaced)
+        temporary.replace(out)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"the disk is full: writing {out} stopped, nothing was changed. Free some space and run again") from error
+        raise
+    finally:
+        if temporary.is_dir() and not temporary.is_symlink():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Networks of our own, and torchvision's by name."""

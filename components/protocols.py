@@ -1,0 +1,263 @@
+"""The seams of Darkroom. One file that fits a seam adds one thing.
+
+| seam            | one file gives                                 | found by                               |
+| --------------- | ---------------------------------------------- | -------------------------------------- |
+| `Task`          | what is learnt (torch)                         | tasks/NAME.py, `task.name`             |
+| `Evaluator`     | a task's targets and metrics, torch-free       | evaluation/metrics/NAME.py, `task.name`|
+| `Postprocess`   | an artifact's outputs → predictions, torch-free| serving/postprocess/NAME.py, `task.name`|
+| `DatasetFormat` | a foreign layout, read                         | datasets/formats/NAME.py, `--format`   |
+| `Exporter`      | a graph written in a deployable form           | exporters/NAME.py, `export.formats`    |
+| `ObjectStore`   | a place for released artifacts                 | storage/NAME.py, the URI's scheme      |
+| `Tracker`       | where a step reports what it does              | given by who calls the step            |
+
+The module of a plugin has one object that fits the seam, named `plugin` (for `Evaluator` and `ObjectStore` the class, to be
+called with the class names, or the URI). Legend of shapes: N images, C channels or
+classes, H height, W width in pixels.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from components.errors import unknown_name
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+    import torch
+    from torch import nn
+
+    from components.records import ModelSpec
+
+    Array = npt.NDArray[Any]
+
+
+class Evaluator(Protocol):
+    """Metrics as sums over images, so that bootstrap, slices and paired comparison work alike for every task.
+
+    Torch-free. Predictions and targets are sequences with one item an image.
+    """
+
+    metric: str
+    """The primary metric's key in `score`; higher is better."""
+
+    def targets(self, rows: pd.DataFrame) -> Sequence[Any]:
+        """Return one target an image from the manifest's annotation columns; of any length and type.
+
+        Raises:
+            DataError: An annotation is missing or names no class.
+        """
+        ...
+
+    def statistics(self, predictions: Sequence[Any], targets: Sequence[Any]) -> Array:
+        """Return what each image adds to the metrics, float64 (N, K)."""
+        ...
+
+    def score(self, statistics: Array, weights: Array | None = None) -> dict[str, float]:
+        """Return the metrics over the images, image n counted `weights[n]` times (N,); all once if None."""
+        ...
+
+    def per_class(self, statistics: Array) -> pd.DataFrame:
+        """Return one row a class: class, support, and the metrics of that class (first metric column: the one budgets judge)."""
+        ...
+
+
+class Task(Protocol):
+    """What is learnt. Images reach it as float NCHW in 0..1 on the training device; the network normalises them."""
+
+    name: str
+
+    def build_model(self, spec: ModelSpec) -> nn.Module:
+        """Return the network with random weights: images_NCHW in 0..1 → raw outputs. A pruned `spec.structure` is applied."""
+        ...
+
+    def collate(self, targets: Sequence[Any], device: torch.device) -> Any:
+        """Return the targets of one batch (items of `Evaluator.targets`) in the form that `augment` and `loss` take."""
+        ...
+
+    def augment(self, images_NCHW: torch.Tensor, targets: Any, policy: Any, generator: torch.Generator) -> tuple[torch.Tensor, Any]:
+        """Apply the random policy to a whole batch on its device; all randomness comes from `generator`."""
+        ...
+
+    def loss(self, model: nn.Module, images_NCHW: torch.Tensor, targets: Any, options: Mapping[str, Any]) -> torch.Tensor:
+        """Return the training loss of one batch, a scalar."""
+        ...
+
+    def predict(self, model: nn.Module, images_NCHW: torch.Tensor) -> list[Any]:
+        """Return one torch-free prediction an image, as the evaluator and `serving/` know it."""
+        ...
+
+    def deploy_graph(self, model: nn.Module, spec: ModelSpec) -> nn.Module:
+        """Return tensors in, tensors out: images_NHWC uint8 → the outputs that `serving/` post-processes."""
+        ...
+
+
+class Postprocess(Protocol):
+    """The torch-free half of `Task.predict`: what stands behind an artifact's graph."""
+
+    def predictions(self, outputs: Mapping[str, Array]) -> list[Any]:
+        """Return one prediction an image from the outputs of the artifact, equal in form to `Task.predict`'s."""
+        ...
+
+    def columns(self, prediction: Any, classes: Sequence[str]) -> dict[str, Any]:
+        """Return a prediction as a row for people and tables (classification: label, score, probabilities)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImportedImage:
+    """An image as a foreign layout names it. `row` holds the manifest's columns that the source gives."""
+
+    image_id: str
+    content: bytes
+    row: Mapping[str, Any]
+
+
+class DatasetFormat(Protocol):
+    """A foreign layout of labelled images."""
+
+    name: str
+
+    def matches(self, source: str) -> bool:
+        """Tell whether the layout of `source` (a folder or a URI) is unmistakably this one."""
+        ...
+
+    def classes(self, source: str) -> list[str]:
+        """Return the class names in order.
+
+        Raises:
+            DataError: The layout is not what this format expects.
+        """
+        ...
+
+    def images(self, source: str) -> Iterable[ImportedImage]:
+        """Yield every image with its annotations in a fixed order; bytes exactly as they are at the source."""
+        ...
+
+
+class Exporter(Protocol):
+    """Writes a graph in one deployable form, and runs what it wrote."""
+
+    format: str
+    file_name: str
+    needs_calibration: bool
+
+    def export(self, graph: nn.Module, example_NHWC: torch.Tensor, calibration_NHWC: Array | None, metadata: Mapping[str, str], path: Path) -> None:
+        """Write the artifact with `metadata` inside.
+
+        Args:
+            graph: images_NHWC uint8 → named outputs, batch size free.
+            example_NHWC: uint8 (2, H, W, C).
+            calibration_NHWC: uint8 (N, H, W, C) training images, where `needs_calibration`.
+            metadata: Texts to store inside: preprocessing, class names, versions.
+            path: The file to write.
+        """
+        ...
+
+    def runner(self, path: Path, num_threads: int) -> Runner:
+        """Load an artifact for running on the CPU."""
+        ...
+
+
+class Runner(Protocol):
+    """A loaded artifact."""
+
+    def __call__(self, images_NHWC: Array) -> dict[str, Array]:
+        """Run a batch, uint8 (N, H, W, C), to named outputs."""
+        ...
+
+
+class ObjectStore(Protocol):
+    """A place for bytes under keys with `/` in them."""
+
+    uri: str
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Store under `key`, whole or not at all, verified by checksum; replaces what was there."""
+        ...
+
+    def put_if_absent(self, key: str, content: bytes | Path) -> bool:
+        """Store under `key` unless it exists; False if it does."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Return the content.
+
+        Raises:
+            InputError: There is no such key.
+        """
+        ...
+
+    def list(self, prefix: str) -> list[str]:
+        """Return the keys that begin with `prefix`, sorted."""
+        ...
+
+
+class Tracker(Protocol):
+    """Where a step reports. Calls return at once and never raise: a tracker that is away loses no training run."""
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record settings, flat or nested."""
+        ...
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Record numbers at a step (an epoch, or an optimiser step)."""
+        ...
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record texts: the dataset's version, the DVC key."""
+        ...
+
+
+class NullTracker:
+    """Reports nowhere."""
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Forget."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Forget."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Forget."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What surrounds a step: who listens, and where it may keep what it needs to resume.
+
+    Attributes:
+        tracker: Listens to metrics, parameters, tags.
+        scratch: A folder that survives a kill, the same for the same code, parameters and inputs; None: cannot resume.
+    """
+
+    tracker: Tracker = field(default_factory=NullTracker)
+    scratch: Path | None = None
+
+
+def plugin_names(package: str) -> list[str]:
+    """Return the names of the plugins of a seam, for example of ``"components.tasks"``, without importing them."""
+    path = importlib.import_module(package).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+
+
+def plugin(package: str, kind: str, name: str) -> Any:
+    """Return the plugin `name` of a seam.
+
+    Args:
+        package: The seam's package, for example ``"components.exporters"``.
+        kind: What the error calls it.
+        name: The plugin's file name without `.py`.
+
+    Raises:
+        ConfigError: There is no such plugin; the error lists the names there are.
+    """
+    names = plugin_names(package)
+    if name not in names:
+        raise unknown_name(kind, name, names)
+    return importlib.import_module(f"{package}.{name}").plugin

@@ -1,0 +1,1 @@
+"""One file a step: one public function and its own configuration class."""

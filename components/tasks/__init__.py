@@ -1,0 +1,1 @@
+"""What is learnt (torch): one file a task; the file name is `task.name` in params.yaml."""

@@ -1,0 +1,1 @@
+"""MLflow runs. mlflow is imported here and in components/registry alone."""
