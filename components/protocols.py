@@ -108,6 +108,14 @@ class Postprocess(Protocol):
         """Return a prediction as a row for people and tables (classification: label, score, probabilities)."""
         ...
 
+    def difference(self, prediction: Any, classes: Sequence[str], other: Any, other_classes: Sequence[str]) -> tuple[float, bool]:
+        """Compare two predictions of one image, class by class name (both lists hold the same names).
+
+        Returns:
+            The largest absolute difference of a score, and whether the decision is the same.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class ImportedImage:
@@ -139,6 +147,10 @@ class DatasetFormat(Protocol):
         """Yield every image with its annotations in a fixed order; bytes exactly as they are at the source."""
         ...
 
+    def count(self, source: str) -> int:
+        """Return how many images there are, for the progress bar."""
+        ...
+
 
 class Exporter(Protocol):
     """Writes a graph in one deployable form, and runs what it wrote."""
@@ -156,16 +168,26 @@ class Exporter(Protocol):
             calibration_NHWC: uint8 (N, H, W, C) training images, where `needs_calibration`.
             metadata: Texts to store inside: preprocessing, class names, versions.
             path: The file to write.
+
+        Raises:
+            InputError: The graph cannot be written in this form.
         """
         ...
 
     def runner(self, path: Path, num_threads: int) -> Runner:
-        """Load an artifact for running on the CPU."""
+        """Load an artifact for running on the CPU.
+
+        Raises:
+            DataError: The file is missing, damaged or of another form.
+        """
         ...
 
 
 class Runner(Protocol):
     """A loaded artifact."""
+
+    metadata: Mapping[str, str]
+    """The texts that were stored inside."""
 
     def __call__(self, images_NHWC: Array) -> dict[str, Array]:
         """Run a batch, uint8 (N, H, W, C), to named outputs."""

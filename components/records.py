@@ -159,7 +159,7 @@ class ParityRecord(Record):
 
     num_images: int
     max_difference: float = Field(description="largest absolute difference of a class probability")
-    mean_difference: float
+    mean_difference: float = Field(description="mean over the images of the largest difference of each")
     agreement: float = Field(description="share of images with the same decision")
     eager: dict[str, float] = Field(description="the evaluator's metrics of the eager model on the test split")
     artifact: dict[str, float] = Field(description="the same of the artifact, through serving/")
@@ -169,14 +169,14 @@ class ParityRecord(Record):
 
 
 class BenchmarkRecord(Record):
-    """export → benchmark.json, a leaf: what was measured on one machine."""
+    """export → benchmark.json, a leaf: what was measured on one machine; nulls if the artifact could not be made or run."""
 
     artifact: str
-    num_bytes: int
-    latency_ms_median: float = Field(description="one image, one thread")
-    latency_ms_p95: float
-    images_per_second: float
-    accuracy: float
+    num_bytes: int | None
+    latency_ms_median: float | None = Field(description="one image, one thread")
+    latency_ms_p95: float | None
+    images_per_second: float | None = Field(description="batches of 32 on all cores")
+    accuracy: float | None
     speedup: Interval | None = Field(default=None, description="against the float ONNX of the same variant, interleaved pairs")
     machine: str
     warnings: list[str] = []
