@@ -1,0 +1,107 @@
+"""Image bytes in uncompressed tars: few large files, each image read by its position."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from components.datasets.manifest import SHARDS
+from components.errors import DataError
+
+MAX_SHARD_BYTES = 256 * 2**20
+_BLOCK = tarfile.BLOCKSIZE
+
+
+class ShardWriter:
+    """Writes images byte for byte into `folder/shards/000000.tar` and so on; equal images give equal tars."""
+
+    def __init__(self, folder: Path, max_bytes: int = MAX_SHARD_BYTES) -> None:
+        self.num_shards = 0
+        self._folder, self._max_bytes = folder / SHARDS, max_bytes
+        self._file: BinaryIO | None = None
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, name: str, content: bytes) -> tuple[str, int, int]:
+        """Append one image.
+
+        Args:
+            name: Its name in the tar: the image's id.
+            content: Its bytes.
+
+        Returns:
+            The shard's file name, and the offset and length of the bytes in it.
+        """
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        header = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        if self._file and self._file.tell() + len(header) + len(content) + 3 * _BLOCK > self._max_bytes:
+            self.close()
+        if self._file is None:
+            self._file = (self._folder / f"{self.num_shards:06d}.tar").open("wb")
+            self.num_shards += 1
+        self._file.write(header)
+        offset = self._file.tell()
+        self._file.write(content)
+        self._file.write(bytes(-len(content) % _BLOCK))
+        return Path(self._file.name).name, offset, len(content)
+
+    def close(self) -> None:
+        """End the tar that is open."""
+        if self._file:
+            self._file.write(bytes(2 * _BLOCK))
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class ShardReader:
+    """Reads images of a dataset by position; may be used by many threads at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / SHARDS
+        self._descriptors: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def read(self, shard: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset` of a shard.
+
+        Raises:
+            DataError: The shard is missing, or ends before these bytes do.
+        """
+        content = os.pread(self._descriptor(shard), length, offset)
+        if len(content) != length:
+            raise DataError(
+                f"{self._folder / shard} is truncated: {length} bytes expected at {offset}, found {len(content)}; `dvc checkout` brings it back"
+            )
+        return content
+
+    def _descriptor(self, shard: str) -> int:
+        with self._lock:
+            if shard not in self._descriptors:
+                try:
+                    self._descriptors[shard] = os.open(self._folder / shard, os.O_RDONLY)
+                except FileNotFoundError:
+                    raise DataError(f"{self._folder / shard} not found, though the manifest names it; `dvc checkout` brings it back") from None
+            return self._descriptors[shard]
+
+    def close(self) -> None:
+        """Close the shards."""
+        with self._lock:
+            for descriptor in self._descriptors.values():
+                os.close(descriptor)
+            self._descriptors.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

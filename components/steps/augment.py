@@ -1,0 +1,145 @@
+"""augment: builds what training reads. Resized once, stored for fast reading, rare classes balanced; a preview of the random policy for people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field
+
+from components.config import Section, TaskConfig
+from components.datasets.manifest import ANNOTATIONS, dataset_ref, metadata_columns, read_dataset, read_manifest
+from components.datasets.parallel import map_batches
+from components.datasets.policy import Policy
+from components.datasets.prepared import ORDER, POLICY, RECORD, SPLITS, write_split
+from components.datasets.shards import ShardReader
+from components.datasets.splits import read_splits
+from components.errors import ConfigError, DataError
+from components.files import replacing
+from components.progress import Progress, bar
+from components.records import PreparedRecord, Preprocess
+from components.serving.image import decode, fit
+
+log = logging.getLogger(__name__)
+
+Images = dict[int, npt.NDArray[np.uint8]]
+"""By size a batch of images, uint8 (n, size, size, C)."""
+
+_BATCH = 256
+_EXPONENTS = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
+
+
+class AugmentConfig(Section):
+    """The section `augment` of params.yaml."""
+
+    section: ClassVar[str] = "augment"
+    balance: Literal["none", "sqrt", "full"] = Field(
+        default="none",
+        description="how often rare classes are shown: as they come, nearer to the largest class by the square root, or as often as it",
+    )
+    policy: Policy = Policy()
+
+
+def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, out: Path, preview: Path) -> PreparedRecord:
+    """Write what training reads.
+
+    Args:
+        config: Balance and random policy.
+        task: Size, channels and how to resize.
+        data: The dataset's folder.
+        splits: split's Parquet of image_id and split.
+        out: The folder for `components.datasets.prepared`.
+        preview: The folder for policy.png, originals beside augmented versions.
+
+    Raises:
+        DataError: An image is missing or damaged; a row has no side.
+        ConfigError: The dataset is for another task.
+    """
+    info, frame = read_dataset(data), read_manifest(data)
+    if info.task != task.name:
+        raise ConfigError(f"task.name is {task.name}, but {data} is labelled for {info.task}; change params.yaml or the dataset")
+    sides = read_splits(splits)
+    if list(sides.index) != list(frame["image_id"]):
+        raise DataError(f"{splits} is about other images than {data} holds now; run split again")
+    sizes = list(dict.fromkeys([task.image_size, task.finetune_image_size or task.image_size]))
+    rows = {side: frame[(sides == side).to_numpy()].reset_index(drop=True) for side in SPLITS}
+    with replacing(out) as folder:
+        with ShardReader(data) as shards, bar("prepare images", sum(len(part) for part in rows.values())) as progress:
+            for side, part in rows.items():
+                kept = part[["image_id", "sha256", *ANNOTATIONS, *metadata_columns(part)]]
+                shapes = {size: (len(part), size, size, task.channels) for size in sizes}
+                write_split(folder / side, kept, _counted(_prepared(part, shards, task, sizes), progress), shapes)
+        np.save(folder / "train" / ORDER, balanced_order(rows["train"]["label"], config.balance))
+        (folder / POLICY).write_text(json.dumps(config.policy.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        mean, std = _statistics(np.load(folder / "train" / f"images-{task.image_size}.npy", mmap_mode="r"))
+        record = PreparedRecord(
+            task=task.name,
+            dataset=dataset_ref(data, frame),
+            classes=info.classes,
+            channels=task.channels,
+            resize=task.resize,
+            sizes=sizes,
+            mean=mean,
+            std=std,
+            counts={side: len(part) for side, part in rows.items()},
+            training_digest=hashlib.sha256("\n".join(sorted(rows["train"]["sha256"])).encode()).hexdigest(),
+        )
+        record.save(folder / RECORD)
+    log.info("augment: %s images at %s px", ", ".join(f"{count} {side}" for side, count in record.counts.items()), " and ".join(map(str, sizes)))
+    return record
+
+
+def balanced_order(labels: pd.Series, balance: str) -> npt.NDArray[np.int64]:
+    """Return the indices of one epoch: a class of n images, the largest having m, is shown n·(m/n)^e times, e = 0, ½ or 1."""
+    codes, _ = pd.factorize(labels, sort=True)
+    counts = np.bincount(codes)
+    wanted = np.rint(counts * (counts.max() / counts) ** _EXPONENTS[balance]).astype(int)
+    parts = [np.resize(np.flatnonzero(codes == code), wanted[code]) for code in range(len(counts))]
+    return np.sort(np.concatenate(parts)).astype(np.int64)
+
+
+def _prepared(rows: pd.DataFrame, shards: ShardReader, task: TaskConfig, sizes: list[int]) -> Iterator[Images]:
+    """Yield the images batch by batch, decoded once for all sizes."""
+    wanted = {size: Preprocess(size_hw=(size, size), channels=task.channels, resize=task.resize) for size in sizes}
+    places = list(rows[["image_id", "shard", "offset", "length"]].itertuples(index=False, name=None))
+
+    def work(batch: Sequence[tuple[str, str, int, int]]) -> Images:
+        images = {size: np.empty((len(batch), size, size, task.channels), np.uint8) for size in wanted}
+        for index, (image_id, shard, offset, length) in enumerate(batch):
+            try:
+                pixels = decode(shards.read(shard, offset, length))
+            except DataError as error:
+                raise DataError(f"{image_id}: {error}") from error
+            for size, preprocess in wanted.items():
+                images[size][index] = fit(pixels, preprocess)
+        return images
+
+    return map_batches(work, places, _BATCH)
+
+
+def _counted(batches: Iterator[Images], progress: Progress) -> Iterator[Images]:
+    for batch in batches:
+        yield batch
+        progress.update(len(next(iter(batch.values()))))
+
+
+def _statistics(images_NHWC: npt.NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel of values in 0..1, from exact sums."""
+    channels = images_NHWC.shape[-1]
+    histogram = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(images_NHWC), _BATCH):
+        batch = images_NHWC[start : start + _BATCH]
+        for channel in range(channels):
+            histogram[channel] += np.bincount(batch[..., channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    total = histogram.sum(axis=1)
+    mean = histogram @ values / total
+    std = np.sqrt(np.maximum(histogram @ values**2 / total - mean**2, 0))
+    return [round(float(value), 6) for value in mean], [round(max(float(value), 1e-6), 6) for value in std]

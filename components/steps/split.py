@@ -1,0 +1,181 @@
+"""split: which image is trained on, which chooses, which judges. An image never changes sides as data grows."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from components.config import Section
+from components.datasets.manifest import dataset_ref, read_dataset, read_manifest
+from components.datasets.splits import write_splits
+from components.errors import DataError, GateRefused
+from components.files import replacing
+from components.records import Record, Verdict
+
+log = logging.getLogger(__name__)
+
+Side = Literal["train", "val", "test"]
+#: From the strongest: where copies of an image fall on several sides, the strongest keeps its copy.
+SIDES: tuple[Side, ...] = ("test", "val", "train")
+
+
+class Shares(BaseModel):
+    """Share of the groups on each side."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    train: float = Field(gt=0, lt=1)
+    val: float = Field(gt=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Shares:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"shares that sum to 1, these sum to {total:g}")
+        return self
+
+
+class SplitConfig(Section):
+    """The section `split` of params.yaml."""
+
+    section: ClassVar[str] = "split"
+    shares: Shares = Shares(train=0.65, val=0.15, test=0.2)
+    seed: int = Field(default=0, description="another seed is another split: old models' test images become new models' training images")
+    on_leak: Literal["fail", "drop"] = Field(default="fail", description="an explicit split with the same image or group on two sides")
+
+
+class SplitRecord(Record):
+    """What came out."""
+
+    counts: dict[str, int] = Field(description="images on each side")
+    num_left_out: int = Field(description="copies of an image whose other copy is on a stronger side")
+
+
+def side_of(config: SplitConfig, sha256: str, group: str | None = None) -> Side:
+    """Return the side of an image: a pure function of the seed and its group, or of its bytes where it has no group.
+
+    The unit interval is cut into test, val, train in this order, so that a new `val` share moves no test image.
+
+    Args:
+        config: Shares and seed.
+        sha256: SHA-256 of the image's bytes.
+        group: Patient, camera, video …; all images of a group are on one side.
+    """
+    return _cut(_position(config.seed, sha256, group), config.shares, SIDES)
+
+
+def split(config: SplitConfig, data: Path, verdict: Path, out: Path) -> SplitRecord:
+    """Put each image of a dataset on a side.
+
+    A `split` that the source gives is respected; a side that it gives to no image is carved out of its training images by hash. Identical images
+    (and images of one group) never stand on two sides: by hash they fall alike, and where copies differ in their group, or the source
+    put them on two sides, test wins, then val; the other copies are left out.
+
+    Args:
+        config: The section `split` of params.yaml.
+        data: The dataset's folder.
+        verdict: validate's verdict.json on it.
+        out: Where to write image_id, split (null: left out) as Parquet, in the manifest's order.
+
+    Raises:
+        GateRefused: The verdict is a refusal, or the source's split leaks and `on_leak` is `fail`.
+        DataError: The verdict is about other data, a given split is unknown, or a side would be empty.
+    """
+    frame = read_manifest(data)
+    judged = Verdict.load(verdict)
+    if judged.dataset != dataset_ref(data, frame):
+        raise DataError(f"{verdict} judges {judged.dataset.name} {judged.dataset.version}, not what is in {data} now; run validate again")
+    if not judged.passed:
+        raise GateRefused(f"{data}: validation refused this data ({verdict}); put it right and run validate again")
+    sides = assign_sides(config, frame)
+    counts: dict[str, int] = {side: int((sides == side).sum()) for side in reversed(SIDES)}
+    _check_sides(config, data, frame, sides, counts)
+    with replacing(out) as temporary:
+        write_splits(frame["image_id"], sides, temporary)
+    record = SplitRecord(counts=counts, num_left_out=int(sides.isna().sum()))
+    left_out = f"; {record.num_left_out} copies left out, another copy is on a stronger side" if record.num_left_out else ""
+    log.info("split: %s%s", ", ".join(f"{count} {side}" for side, count in counts.items()), left_out)
+    return record
+
+
+def assign_sides(config: SplitConfig, frame: pd.DataFrame) -> pd.Series:
+    """Return the side of each row of a manifest, None where it is left out.
+
+    Raises:
+        GateRefused: The source's split leaks and `on_leak` is `fail`.
+        DataError: A given split has an unknown name.
+    """
+    given = frame["split"]
+    unknown = sorted(set(given.dropna()) - set(SIDES))
+    if unknown:
+        raise DataError(f"the manifest's column 'split' names {', '.join(map(repr, unknown))}; expected train, val, test or nothing")
+    if config.on_leak == "fail":
+        _refuse_leaks(frame)
+    missing: tuple[Side, ...] = tuple(side for side in SIDES if side == "train" or not (given == side).any())
+    sides: list[Side] = []
+    for sha256, group, side in zip(frame["sha256"], frame["group"], given, strict=True):
+        if side is None or side == "train":
+            sides.append(_cut(_position(config.seed, sha256, group), config.shares, SIDES if side is None else missing))
+        else:
+            sides.append(side)
+    return _without_weaker_copies(frame, pd.Series(sides, index=frame.index, dtype=object))
+
+
+def _position(seed: int, sha256: str, group: str | None) -> float:
+    """Return a place in [0, 1) that depends on nothing else."""
+    key = f"image:{sha256}" if group is None else f"group:{group}"
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big") / 2**64
+
+
+def _cut(position: float, shares: Shares, sides: tuple[Side, ...]) -> Side:
+    """Return the part of the unit interval, cut in proportion to the shares of `sides`, in which `position` lies."""
+    total = sum(getattr(shares, side) for side in sides)
+    reached = 0.0
+    for side in sides[:-1]:
+        reached += getattr(shares, side) / total
+        if position < reached:
+            return side
+    return sides[-1]
+
+
+def _without_weaker_copies(frame: pd.DataFrame, sides: pd.Series) -> pd.Series:
+    """Leave out each row that shares its bytes or its group with a row on a stronger side."""
+    strength = sides.map({side: rank for rank, side in enumerate(SIDES)})
+    by_bytes = strength.groupby(frame["sha256"]).transform("min")
+    by_group = strength.groupby(frame["group"]).transform("min").fillna(strength)
+    return sides.where((by_bytes >= strength) & (by_group >= strength), None)
+
+
+def _refuse_leaks(frame: pd.DataFrame) -> None:
+    """Refuse a source that puts identical images, or images of one group, on two sides of its own split."""
+    given = frame[frame["split"].notna()]
+    for key, what in (("sha256", "identical images"), ("group", "images of one group")):
+        leaking = given[given.groupby(key)["split"].transform("nunique") > 1]
+        if leaking.empty:
+            continue
+        pairs = [
+            f"  {first['image_id']} ({first['split']}) and {other['image_id']} ({other['split']})"
+            for _, rows in list(leaking.groupby(key, sort=False))[:4]
+            for first, other in [(rows.iloc[0], rows[rows["split"] != rows["split"].iloc[0]].iloc[0])]
+        ]
+        raise GateRefused(
+            f"the source's split leaks: {leaking[key].nunique()} times {what} stand on two sides; correct it, or set split.on_leak to drop\n"
+            + "\n".join(pairs)
+        )
+
+
+def _check_sides(config: SplitConfig, data: Path, frame: pd.DataFrame, sides: pd.Series, counts: dict[str, int]) -> None:
+    for side, count in counts.items():
+        if not count:
+            share = getattr(config.shares, side)
+            raise DataError(f"the split '{side}' is empty: {len(frame)} images with split.shares.{side} = {share:g}; add images or raise the share")
+    classes = read_dataset(data).classes
+    trained = set(frame["label"][sides == "train"])
+    without = [name for name in classes if name not in trained]
+    if without:
+        raise DataError(f"no training image of {', '.join(without[:5])}: each class needs one; add images or change split.seed")
