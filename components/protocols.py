@@ -7,6 +7,7 @@
 | `Postprocess`   | an artifact's outputs → predictions, torch-free| serving/postprocess/NAME.py, `task.name`|
 | `DatasetFormat` | a foreign layout, read                         | datasets/formats/NAME.py, `--format`   |
 | `Exporter`      | a graph written in a deployable form           | exporters/NAME.py, `export.formats`    |
+| `Compressor`    | a trained model → a smaller trained model      | compression/NAME.py, `compress.variants`|
 | `ObjectStore`   | a place for released artifacts                 | storage/NAME.py, the URI's scheme      |
 | `Tracker`       | where a step reports what it does              | given by who calls the step            |
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from components.records import ModelSpec
+    from components.records import ModelSpec, TrainRecord
 
     Array = npt.NDArray[Any]
 
@@ -59,11 +60,30 @@ class Evaluator(Protocol):
         ...
 
     def score(self, statistics: Array, weights: Array | None = None) -> dict[str, float]:
-        """Return the metrics over the images, image n counted `weights[n]` times (N,); all once if None."""
+        """Return the metrics over the images, image n counted `weights[n]` times (N,); all once if None.
+
+        Where there is a key `nll` (lower is better), it is the validation loss and breaks ties of the primary metric.
+        """
         ...
 
     def per_class(self, statistics: Array) -> pd.DataFrame:
         """Return one row a class: class, support, and the metrics of that class (first metric column: the one budgets judge)."""
+        ...
+
+    def baseline(self, targets: Sequence[Any]) -> Any:
+        """Return the best prediction that ignores the image, from the training targets (classification: the class frequencies)."""
+        ...
+
+    def mistakes(self, statistics: Array) -> list[tuple[int, str]]:
+        """Return the images that went wrong, worst first: their number and a caption."""
+        ...
+
+    def confusion(self, statistics: Array) -> pd.DataFrame:
+        """Return what was taken for what, columns label and predicted; no rows where a task knows no such thing."""
+        ...
+
+    def draw(self, statistics: Array, folder: Path) -> None:
+        """Draw how the model errs, as PNG files with equal bytes for equal statistics."""
         ...
 
 
@@ -81,7 +101,19 @@ class Task(Protocol):
         ...
 
     def augment(self, images_NCHW: torch.Tensor, targets: Any, policy: Any, generator: torch.Generator) -> tuple[torch.Tensor, Any]:
-        """Apply the random policy to a whole batch on its device; all randomness comes from `generator`."""
+        """Apply the random policy to a whole batch on its device; all randomness comes from `generator`.
+
+        The one place where images are uint8 as they are stored: flips and crops move a quarter of the bytes. It may return
+        uint8, or float in 0..1.
+        """
+        ...
+
+    def loss_options(self, settings: Mapping[str, Any], targets: Sequence[Any], classes: Sequence[str]) -> dict[str, Any]:
+        """Return what `loss` takes as `options`, from the step's settings and all training targets (class weights, label smoothing).
+
+        Raises:
+            ConfigError: A setting does not fit the classes.
+        """
         ...
 
     def loss(self, model: nn.Module, images_NCHW: torch.Tensor, targets: Any, options: Mapping[str, Any]) -> torch.Tensor:
@@ -191,6 +223,22 @@ class Runner(Protocol):
 
     def __call__(self, images_NHWC: Array) -> dict[str, Array]:
         """Run a batch, uint8 (N, H, W, C), to named outputs."""
+        ...
+
+
+class Compressor(Protocol):
+    """Makes a variant of a trained model that is a model again: it can be loaded, trained on and exported."""
+
+    def compress(self, model: Path, data: Path, options: Any, out: Path, context: Context) -> TrainRecord:
+        """Write weights.safetensors, spec.json and summary.json under `out`, a folder that does not exist yet.
+
+        Args:
+            model: The trained model's folder.
+            data: The prepared data.
+            options: The section `compress` of params.yaml (`compression._options.CompressConfig`).
+            out: The folder to make.
+            context: The scratch folder holds what a killed run needs to go on.
+        """
         ...
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -38,20 +40,32 @@ def augment(images_NCHW: torch.Tensor, policy: Policy, generator: torch.Generato
     return erase(images, policy.erasing, generator)
 
 
-def mix(images_NCHW: torch.Tensor, targets: torch.Tensor, policy: Policy, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+@dataclass(frozen=True)
+class Mixing:
+    """Who was mixed with whom.
+
+    Attributes:
+        partner: The other image of the batch, int64 (N,).
+        kept: The share of the image itself, float32 (N,).
+    """
+
+    partner: torch.Tensor
+    kept: torch.Tensor
+
+
+def mix(images_NCHW: torch.Tensor, policy: Policy, generator: torch.Generator) -> tuple[torch.Tensor, Mixing | None]:
     """Mix each image with another one of the batch: mixup (arXiv:1710.09412), cutmix (arXiv:1905.04899); where both are on, either half of the time.
 
     Args:
         images_NCHW: uint8 or float in 0..1.
-        targets: Class shares (N, classes), float; rows sum to one.
         policy: `mixup` and `cutmix`, each the alpha of a Beta distribution.
         generator: All randomness.
 
     Returns:
-        Images (float in 0..1 after mixup) and targets of the same shapes.
+        Images of the same shape (float in 0..1 after mixup), and how they were mixed; None where the policy does not mix.
     """
     if not (policy.mixup or policy.cutmix):
-        return images_NCHW, targets
+        return images_NCHW, None
     num, device = len(images_NCHW), generator.device
     # torch draws no Beta from a generator of its own
     draws = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator, device=device)))
@@ -61,14 +75,9 @@ def mix(images_NCHW: torch.Tensor, targets: torch.Tensor, policy: Policy, genera
     partner = torch.randperm(num, generator=generator, device=device)
     if cut:
         mask = boxes(num, 1 - kept, images_NCHW.shape[2], images_NCHW.shape[3], generator)
-        images = torch.where(mask, images_NCHW[partner], images_NCHW)
-        kept = 1 - mask.to(torch.float32).mean(dim=(1, 2, 3))
-    else:
-        images = to_float(images_NCHW)
-        share = kept.view(-1, 1, 1, 1)
-        images = images * share + images[partner] * (1 - share)
-    share = kept.unsqueeze(1).to(targets.dtype)
-    return images, targets * share + targets[partner] * (1 - share)
+        return torch.where(mask, images_NCHW[partner], images_NCHW), Mixing(partner, 1 - mask.to(torch.float32).mean(dim=(1, 2, 3)))
+    images, share = to_float(images_NCHW), kept.view(-1, 1, 1, 1)
+    return images * share + images[partner] * (1 - share), Mixing(partner, kept)
 
 
 def scaled(policy: Policy, strength: float) -> Policy:

@@ -1,0 +1,121 @@
+"""One class an image. A target is a class index, a prediction the probabilities (C,) float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from components.datasets.policy import Policy
+from components.errors import ConfigError, unknown_name
+from components.networks.augmentation import augment, mix, to_float
+from components.networks.models import build
+from components.networks.normalisation import Normalised
+from components.networks.structure import apply_structure
+from components.records import ModelSpec
+
+
+class MixedLabels(NamedTuple):
+    """Labels of images that were mixed: class indices (N,), those of the partners (N,), the share of the first (N,)."""
+
+    labels: torch.Tensor
+    partners: torch.Tensor
+    kept: torch.Tensor
+
+
+Labels = torch.Tensor | MixedLabels
+
+
+class DeployGraph(nn.Module):
+    """images_NHWC uint8 → logits (N, C) float32."""
+
+    output_names = ("logits",)
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images_NHWC: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        images_NCHW = images_NHWC.permute(0, 3, 1, 2).to(torch.float32) / 255
+        return cast(torch.Tensor, self.model(images_NCHW))
+
+
+class Classification:
+    """The task `classification`."""
+
+    name = "classification"
+
+    def build_model(self, spec: ModelSpec) -> nn.Module:
+        """Return the network with random weights, of the spec's structure if it was pruned."""
+        network = build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw[0], spec.model_options)
+        model = Normalised(network, spec.mean, spec.std)
+        if spec.structure is not None:
+            apply_structure(model, spec.structure)
+        return model
+
+    def collate(self, targets: Sequence[int], device: torch.device) -> torch.Tensor:
+        """Return class indices int64 (N,)."""
+        return torch.as_tensor(np.asarray(targets, dtype=np.int64)).to(device, non_blocking=True)
+
+    def augment(self, images_NCHW: torch.Tensor, targets: torch.Tensor, policy: Policy, generator: torch.Generator) -> tuple[torch.Tensor, Labels]:
+        """Apply the random policy; labels of mixed images become `MixedLabels`."""
+        images, mixing = mix(augment(images_NCHW, policy, generator), policy, generator)
+        if mixing is None:
+            return images, targets
+        return images, MixedLabels(targets, targets[mixing.partner], mixing.kept)
+
+    def loss_options(self, settings: Mapping[str, Any], targets: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
+        """Return label smoothing and the class weights (C,), whose mean over the training images is one.
+
+        Raises:
+            ConfigError: `class_weights` names an unknown class or gives a negative weight.
+        """
+        wanted = settings["class_weights"]
+        counts = np.bincount(np.asarray(targets, dtype=np.int64), minlength=len(classes)).astype(np.float64)
+        weights: torch.Tensor | None = None
+        if wanted != "none":
+            values = counts.sum() / np.maximum(counts, 1) if wanted == "balanced" else _named_weights(wanted, classes)
+            weights = torch.tensor(values * counts.sum() / (values * counts).sum(), dtype=torch.float32)
+        return {"label_smoothing": settings["label_smoothing"], "class_weights": weights}
+
+    def loss(self, model: nn.Module, images_NCHW: torch.Tensor, targets: Labels, options: Mapping[str, Any]) -> torch.Tensor:
+        """Return the mean cross-entropy, each image with the weight of its class."""
+        logits = cast(torch.Tensor, model(images_NCHW)).float()
+        weights, smoothing = options["class_weights"], options["label_smoothing"]
+        if weights is not None:
+            weights = weights.to(logits.device)
+        if isinstance(targets, MixedLabels):
+            losses = [
+                functional.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing, reduction="none")
+                for labels in (targets.labels, targets.partners)
+            ]
+            return (losses[0] * targets.kept + losses[1] * (1 - targets.kept)).mean()
+        if weights is not None:  # divided by the images, not by their weights: a batch of one class still weighs as it should
+            return functional.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum") / len(logits)
+        return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+
+    def predict(self, model: nn.Module, images_NCHW: torch.Tensor) -> list[Any]:
+        """Return the class probabilities of each image, float32 (C,)."""
+        logits = cast(torch.Tensor, model(to_float(images_NCHW))).float()
+        return list(logits.softmax(dim=1).cpu().numpy())
+
+    def deploy_graph(self, model: nn.Module, spec: ModelSpec) -> nn.Module:  # noqa: ARG002 - other tasks need the spec
+        """Return images_NHWC uint8 → `logits` (N, C)."""
+        return DeployGraph(model).eval()
+
+
+def _named_weights(wanted: Mapping[str, float], classes: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    for name, weight in wanted.items():
+        if name not in classes:
+            raise unknown_name("class in class_weights", name, classes)
+        if weight < 0:
+            raise ConfigError(f"class_weights: {name}: found {weight:g}; a weight is zero or more")
+    return np.array([wanted.get(name, 1.0) for name in classes], dtype=np.float64)
+
+
+plugin = Classification()
