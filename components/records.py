@@ -128,6 +128,15 @@ class Interval(Record):
     high: float
 
 
+class EvaluationRecord(Record):
+    """evaluate → who called it; metrics.json holds the same as flat numbers."""
+
+    metric: str = Field(description="the primary one")
+    num_images: int
+    metrics: dict[str, Interval]
+    baseline: float = Field(description="the primary metric of the best prediction that ignores the image")
+
+
 class Refusal(Record):
     """A budget or rule that an artifact broke, with the numbers."""
 

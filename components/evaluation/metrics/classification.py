@@ -6,6 +6,7 @@ Legend: N images, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,11 +116,42 @@ class Classification:
         recall[support == 0] = f1[support == 0] = np.nan
         return pd.DataFrame({"class": self.classes, "support": support.astype(np.int64), "recall": recall, "precision": precision, "f1": f1})
 
-    def confusion(self, statistics: FloatArray) -> IntArray:
+    def baseline(self, targets: Sequence[Any]) -> FloatArray:
+        """Return the frequency of each class, float64 (C,): its decision is the majority class."""
+        counts = np.bincount(np.asarray(targets, dtype=np.int64), minlength=len(self.classes))
+        frequencies: FloatArray = counts / max(1, int(counts.sum()))
+        return frequencies
+
+    def mistakes(self, statistics: FloatArray) -> list[tuple[int, str]]:
+        """Return the images that were named wrongly, the surest first."""
+        wrong = np.flatnonzero(statistics[:, RANK] > 0)
+        order = wrong[np.argsort(-statistics[wrong, CONFIDENCE], kind="stable")]
+        return [(int(image), self._caption(statistics[image])) for image in order]
+
+    def _caption(self, row: FloatArray) -> str:
+        return f"{self.classes[int(row[LABEL])]}, not {self.classes[int(row[PREDICTED])]} ({row[CONFIDENCE]:.0%})"
+
+    def confusion(self, statistics: FloatArray) -> pd.DataFrame:
+        """Return label and predicted class of each image."""
+        names = np.array(self.classes, dtype=object)
+        return pd.DataFrame({"label": names[statistics[:, LABEL].astype(np.int64)], "predicted": names[statistics[:, PREDICTED].astype(np.int64)]})
+
+    def confusion_matrix(self, statistics: FloatArray) -> IntArray:
         """Return how many images of each class (row) were predicted as each class (column), int64 (C, C)."""
         num_classes = len(self.classes)
         pairs = (statistics[:, LABEL] * num_classes + statistics[:, PREDICTED]).astype(np.int64)
         return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+    def draw(self, statistics: FloatArray, folder: Path) -> None:
+        """Draw confusion.png and reliability.png."""
+        from components.evaluation.pictures import draw_confusion, draw_reliability
+
+        draw_confusion(self.confusion_matrix(statistics), self.classes, folder / "confusion.png")
+        counts = np.bincount(bins(statistics), minlength=NUM_BINS)
+        filled = np.maximum(counts, 1)
+        confidence = np.bincount(bins(statistics), statistics[:, CONFIDENCE], minlength=NUM_BINS) / filled
+        accuracy = np.bincount(bins(statistics), statistics[:, RANK] == 0, minlength=NUM_BINS) / filled
+        draw_reliability(counts, confidence, accuracy, self.score(statistics)["calibration_error"], folder / "reliability.png")
 
     def _class_scores(self, statistics: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         labels = statistics[:, LABEL].astype(np.int64)

@@ -1,0 +1,20 @@
+"""The section `compress` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from components.config import Section
+from components.training.options import FitOptions
+
+
+class CompressConfig(Section):
+    """Which variants of the tuned model are made, and how small."""
+
+    section: ClassVar[str] = "compress"
+    variants: list[str] = Field(min_length=1, description="files of components/compression")
+    target_macs: float = Field(default=0.5, gt=0, lt=1, description="share of the multiply-adds that stays at most")
+    importance: Literal["magnitude", "taylor"] = Field(default="magnitude", description="what makes a channel worth keeping")
+    recovery: FitOptions = Field(default=FitOptions(epochs=3), description="training after channels were removed")

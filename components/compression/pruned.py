@@ -1,0 +1,204 @@
+"""Structured pruning: whole channels are removed until a share of the multiply-adds is left, then training goes on.
+
+Which layers must lose the same channels follows from the traced network (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023).
+All layers compete for one share of channels, no layer loses more than `_MAX_LAYER_RATIO` of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from components.compression._options import CompressConfig
+from components.datasets.policy import Policy
+from components.datasets.prepared import Prepared, PreparedSplit
+from components.errors import DarkroomError, DataError, InputError
+from components.files import replacing
+from components.networks.structure import structure_of
+from components.progress import bar
+from components.protocols import Context, Evaluator, Task
+from components.protocols import plugin as find_plugin
+from components.records import ModelSpec, TrainRecord
+from components.training.history import write_history
+from components.training.loop import fit
+from components.training.model_files import load_model, save_model, train_record
+from components.training.multiply_adds import multiply_adds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+_MAX_LAYER_RATIO = 0.8
+_SEARCH_STEPS = 7  # halvings of the ratio: the multiply-adds come within about one percent of the target
+_GRADIENT_IMAGES = 1024
+
+Gradients = dict[str, torch.Tensor]
+
+
+class Pruned:
+    """Removes channels by group norm (or first-order Taylor importance) and recovers by training."""
+
+    def compress(self, model: Path, data: Path, options: CompressConfig, out: Path, context: Context) -> TrainRecord:
+        """Prune, recover, save.
+
+        Raises:
+            InputError: The network cannot be pruned, or not that far.
+        """
+        dense, spec = load_model(model)
+        prepared = Prepared.open(data)
+        task: Task = find_plugin("components.tasks", "task", spec.task)
+        evaluator: Evaluator = find_plugin("components.evaluation.metrics", "task", spec.task)(spec.classes)
+        size = spec.preprocess.size_hw[0]
+        train, val = prepared.split("train", size), prepared.split("val", size)
+        kept = context.scratch / "pruned" if context.scratch else None
+        network, pruned_spec = _resume(kept) or _prune(dense, spec, task, evaluator, train, options)
+        if kept and not kept.exists():
+            with replacing(kept) as folder:
+                save_model(folder, network, pruned_spec)
+        before, after = multiply_adds(dense, spec.preprocess), multiply_adds(network, spec.preprocess)
+        log.info("pruned: %.3g of %.3g million multiply-adds are left (%.0f%%); recovering", after / 1e6, before / 1e6, 100 * after / before)
+        policy = Policy.model_validate(prepared.policy)
+        result = fit(network, task, evaluator, train, val, options.recovery, policy, context, description="recover", start=True)
+        save_model(out, network, pruned_spec)
+        record = train_record(result, network, pruned_spec, loaded="the tuned model, pruned")
+        record.save(out / "summary.json")
+        write_history(out / "history.csv", result.history)
+        return record
+
+
+def _resume(kept: Path | None) -> tuple[nn.Module, ModelSpec] | None:
+    """Return the pruned network of a run that was killed while it recovered."""
+    if kept is None or not kept.exists():
+        return None
+    try:
+        return load_model(kept)
+    except DataError as error:
+        log.warning("the pruned network of the interrupted run cannot be read (%s); pruning again", error)
+        return None
+
+
+def _prune(
+    dense: nn.Module, spec: ModelSpec, task: Task, evaluator: Evaluator, train: PreparedSplit, options: CompressConfig
+) -> tuple[nn.Module, ModelSpec]:
+    gradients = _gradients(dense, task, evaluator, train) if options.importance == "taylor" else {}
+    target = options.target_macs * multiply_adds(dense, spec.preprocess)
+
+    def cost(network: nn.Module) -> float:
+        return multiply_adds(network, spec.preprocess)
+
+    try:
+        network = prune_to(dense, example_of(spec), target, cost, gradients)
+    except DarkroomError:
+        raise
+    except Exception as error:  # whatever the tracer or a forward pass of an unsuitable network raises
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"model {spec.model} cannot be pruned ({reason}); take 'pruned' out of compress.variants") from error
+    return network, spec.model_copy(update={"structure": structure_of(network)})
+
+
+def example_of(spec: ModelSpec) -> torch.Tensor:
+    """Return images_NCHW (2, C, H, W) of the size the model takes."""
+    return torch.zeros(2, spec.preprocess.channels, *spec.preprocess.size_hw)
+
+
+def prune_to(dense: nn.Module, example_NCHW: torch.Tensor, target: float, cost: Callable[[nn.Module], float], gradients: Gradients) -> nn.Module:
+    """Return the largest pruned copy of a network that costs at most `target`.
+
+    Args:
+        dense: The network, left as it is.
+        example_NCHW: Images to trace it with.
+        target: In the unit of `cost`.
+        cost: For example the multiply-adds; falls as channels are removed.
+        gradients: By parameter name, for Taylor importance; empty: importance is the norm of the weights.
+
+    Raises:
+        InputError: The smallest network costs more.
+    """
+    low, high = 0.0, 1.0
+    best: nn.Module | None = None
+    least = float("inf")
+    with bar("prune", _SEARCH_STEPS, "trials") as progress:
+        for _ in range(_SEARCH_STEPS):
+            ratio = (low + high) / 2
+            candidate = pruned_copy(dense, example_NCHW, ratio, gradients)
+            found = cost(candidate)
+            least = min(least, found)
+            progress.update(1, ratio=ratio)
+            if found <= target:
+                best, high = candidate, ratio
+            else:
+                low = ratio
+    if best is None:
+        share = least / cost(dense)
+        raise InputError(
+            f"compress.target_macs: found {target / cost(dense):.2f}; pruning this network leaves {share:.2f} at least; set a larger share"
+        )
+    return best
+
+
+def pruned_copy(dense: nn.Module, example_NCHW: torch.Tensor, ratio: float, gradients: Gradients) -> nn.Module:
+    """Return a copy without the `ratio` least important channels; the layers that make the outputs keep all of theirs."""
+    import torch_pruning
+
+    network = copy.deepcopy(dense).eval()
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(True)
+        parameter.grad = gradients[name].clone() if gradients else None
+    importance = torch_pruning.importance.GroupTaylorImportance() if gradients else torch_pruning.importance.GroupMagnitudeImportance(p=2)
+    pruner = torch_pruning.pruner.BasePruner(
+        network,
+        example_NCHW,
+        importance=importance,
+        global_pruning=True,
+        pruning_ratio=ratio,
+        max_pruning_ratio=_MAX_LAYER_RATIO,
+        ignored_layers=output_layers(network, example_NCHW),
+    )
+    pruner.step()
+    network.zero_grad(set_to_none=True)
+    with torch.inference_mode():
+        network(example_NCHW)  # an unsuitable network fails here, not later
+    return network
+
+
+def output_layers(network: nn.Module, example_NCHW: torch.Tensor) -> list[nn.Module]:
+    """Return the linear and convolution layers behind which no other stands on the way to the outputs."""
+    made: dict[object, nn.Module] = {}
+
+    def remember(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        made[output.grad_fn] = layer
+
+    hooks = [layer.register_forward_hook(remember) for layer in network.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    outputs = network(example_NCHW)
+    for hook in hooks:
+        hook.remove()
+    found: list[nn.Module] = []
+    seen: set[object] = set()
+    ahead = [tensor.grad_fn for tensor in _tensors(outputs)]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node in made:
+            found.append(made[node])
+        else:
+            ahead += [parent for parent, _ in node.next_functions]
+    return found
+
+
+def _tensors(outputs: object) -> list[torch.Tensor]:
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    items = outputs.values() if isinstance(outputs, dict) else outputs if isinstance(outputs, list | tuple) else []
+    return [tensor for item in items for tensor in _tensors(item)]
+
+
+def _gradients(dense: nn.Module, task: Task, evaluator: Evaluator, train: PreparedSplit) -> Gradients:
+    raise NotImplementedError

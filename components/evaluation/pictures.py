@@ -1,0 +1,132 @@
+"""Pictures of how a model errs: PNG files, the same bytes for the same input."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK, _MUTED, _BLUE, _RED = "#1d2530", "#6b7785", "#2f6fde", "#d1495b"
+_NAMED_CLASSES = 30
+_COLUMNS = 6
+
+
+def draw_confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
+    """Draw a confusion matrix: colour is the share of the true class, numbers are images.
+
+    Args:
+        matrix: int64 (C, C), rows are true classes, columns predicted ones.
+        classes: Their names; with more than 30 only the colours are drawn.
+        path: The file to write.
+    """
+    count = len(classes)
+    side = 4.0 + 0.28 * min(count, _NAMED_CLASSES)
+    figure = _figure(side, side * 0.96)
+    axes = _axes(figure)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap=_colours(), vmin=0, vmax=1)
+    if count <= _NAMED_CLASSES:
+        short = max(map(len, classes)) < 4
+        axes.set_xticks(range(count), classes, rotation=0 if short else 45, ha="center" if short else "right")
+        axes.set_yticks(range(count), classes)
+        for row, column in np.argwhere(matrix > 0):
+            colour = "white" if shares[row, column] > 0.5 else _RED if row != column else _INK
+            axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", fontsize=9, color=colour)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    _save(figure, path)
+
+
+def draw_reliability(
+    counts: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64], accuracy: npt.NDArray[np.float64], error: float, path: Path
+) -> None:
+    """Draw how often the model is right against how sure it says it is, and how many images stand behind each bar.
+
+    Args:
+        counts: Images in each bin of confidence (B,).
+        confidence: Their mean probability of the predicted class.
+        accuracy: The share of them that is right.
+        error: The expected calibration error, for the title.
+        path: The file to write.
+    """
+    figure = _figure(5.2, 4.8)
+    axes = _axes(figure)
+    num_bins = len(counts)
+    centres = (np.arange(num_bins) + 0.5) / num_bins
+    filled = counts > 0
+    colours = [(*_rgb(_BLUE), 0.25 + 0.75 * share) for share in counts[filled] / counts.max()]
+    axes.bar(centres[filled], accuracy[filled], width=0.92 / num_bins, color=colours)
+    axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle="--", zorder=0)
+    axes.scatter(confidence[filled], accuracy[filled], s=18, color=_INK, zorder=3)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="how sure it was", ylabel="how often it was right")
+    axes.set_title(f"calibration error {error:.3f}; darker: more images", fontsize=10, color=_MUTED)
+    _save(figure, path)
+
+
+def draw_images(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str], path: Path, empty: str) -> None:
+    """Draw a sheet of images, each with its caption below.
+
+    Args:
+        images: uint8 (H, W, C) each, C 1 or 3.
+        captions: One an image.
+        path: The file to write.
+        empty: What the sheet says where there are no images.
+    """
+    if not images:
+        figure = _figure(5.0, 1.2)
+        axes = _axes(figure)
+        axes.axis("off")
+        axes.text(0.5, 0.5, empty, ha="center", va="center", color=_MUTED, fontsize=12)
+        _save(figure, path)
+        return
+    columns = min(_COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    figure = _figure(1.75 * columns, 2.15 * rows)
+    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_xlabel(textwrap.fill(caption, 22), fontsize=8.5, color=_INK)
+        axes.set(xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=110, facecolor="white", layout="constrained")
+
+
+def _axes(figure: Figure) -> Axes:
+    axes = figure.add_subplot()
+    axes.tick_params(colors=_MUTED, labelsize=9)
+    axes.xaxis.label.set_color(_MUTED)
+    axes.yaxis.label.set_color(_MUTED)
+    for spine in axes.spines.values():
+        spine.set_color("#d5dbe3")
+    return axes
+
+
+def _rgb(colour: str) -> tuple[float, float, float]:
+    from matplotlib.colors import to_rgb
+
+    return to_rgb(colour)
+
+
+def _colours() -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("darkroom", ["#ffffff", "#cfdffa", _BLUE, "#173a7a"])
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, metadata={"Software": None})
