@@ -31,7 +31,7 @@ def decode(content: bytes) -> Pixels:
     Raises:
         DataError: It is damaged, no image, or a decompression bomb.
     """
-    return np.asarray(_decoded(content))
+    return np.asarray(upright_rgb(open_image(content)))
 
 
 def fit(pixels: Pixels, preprocess: Preprocess) -> Pixels:
@@ -52,11 +52,15 @@ def prepare(content: bytes, preprocess: Preprocess) -> Pixels:
     Raises:
         DataError: It is damaged, no image, or a decompression bomb.
     """
-    return _fitted(_decoded(content), preprocess)
+    return _fitted(upright_rgb(open_image(content)), preprocess)
 
 
-def _decoded(content: bytes) -> Image.Image:
-    image = open_image(content)
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Decode an image that `open_image` opened.
+
+    Raises:
+        DataError: It is damaged.
+    """
     try:
         image.load()
         if orientation_of(image) != 1:

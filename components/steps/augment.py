@@ -16,7 +16,7 @@ from pydantic import Field
 
 from components.config import Section, TaskConfig
 from components.datasets.manifest import ANNOTATIONS, dataset_ref, metadata_columns, read_dataset, read_manifest
-from components.datasets.parallel import map_batches
+from components.datasets.parallel import map_batches, num_threads_for
 from components.datasets.policy import Policy
 from components.datasets.prepared import ORDER, POLICY, RECORD, SPLITS, write_split
 from components.datasets.shards import ShardReader
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 Images = dict[int, npt.NDArray[np.uint8]]
 """By size a batch of images, uint8 (n, size, size, C)."""
 
-_BATCH = 256
+_BATCH = 64
 _EXPONENTS = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
 
 
@@ -121,7 +121,7 @@ def _prepared(rows: pd.DataFrame, shards: ShardReader, task: TaskConfig, sizes: 
                 images[size][index] = fit(pixels, preprocess)
         return images
 
-    return map_batches(work, places, _BATCH)
+    return map_batches(work, places, _BATCH, num_threads_for(rows))
 
 
 def _counted(batches: Iterator[Images], progress: Progress) -> Iterator[Images]:
