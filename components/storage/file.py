@@ -1,0 +1,83 @@
+"""A folder as object store: `file:///absolute/path`, or `file://relative/path` from the current folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from urllib.parse import unquote
+
+from components.errors import InputError
+from components.files import sha256_of
+
+
+class FileStore:
+    """Objects as files; a file appears whole or not at all.
+
+    Args:
+        uri: `file://` and a path.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._root = Path(unquote(uri.removeprefix("file://"))).absolute()
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Store under `key`, whole or not at all, verified by checksum; replaces what was there."""
+        partial = self._write(key, content)
+        partial.replace(self._path(key))
+
+    def put_if_absent(self, key: str, content: bytes | Path) -> bool:
+        """Store under `key` unless it exists; False if it does."""
+        if self._path(key).exists():
+            return False
+        partial = self._write(key, content)
+        try:
+            os.link(partial, self._path(key))  # unlike a rename, a link refuses a name that is taken
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink()
+        return True
+
+    def get(self, key: str) -> bytes:
+        """Return the content.
+
+        Raises:
+            InputError: There is no such key.
+        """
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise InputError(f"{self.uri} has nothing under {key}") from None
+
+    def list(self, prefix: str) -> list[str]:
+        """Return the keys that begin with `prefix`, sorted."""
+        keys = (path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file() and not path.name.endswith(".partial"))
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def _path(self, key: str) -> Path:
+        path = (self._root / key).absolute()
+        if not path.is_relative_to(self._root) or ".." in Path(key).parts:
+            raise InputError(f"{key} is outside of {self.uri}")
+        return path
+
+    def _write(self, key: str, content: bytes | Path) -> Path:
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            if isinstance(content, Path):
+                shutil.copyfile(content, partial)
+                if sha256_of(partial) != sha256_of(content):
+                    raise InputError(f"{content} changed, or the disk failed, while it was copied to {self.uri}")
+            else:
+                partial.write_bytes(content)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        return partial
+
+
+plugin = FileStore

@@ -1,0 +1,47 @@
+import socket
+import time
+
+import boto3
+import pytest
+
+from components.errors import ConfigError, InputError, TransientError
+from components.storage import open_store
+
+
+def test_keys_lie_under_the_prefix_of_the_uri(s3_bucket: str) -> None:
+    open_store(f"s3://{s3_bucket}/models/prod/").put("digits/champion.json", b"{}")
+    listed = boto3.client("s3").list_objects_v2(Bucket=s3_bucket)["Contents"]
+    assert [entry["Key"] for entry in listed] == ["models/prod/digits/champion.json"]
+
+
+def test_more_keys_than_one_page_holds_are_listed(s3_bucket: str) -> None:
+    store = open_store(f"s3://{s3_bucket}")
+    client = boto3.client("s3")
+    for number in range(1005):
+        client.put_object(Bucket=s3_bucket, Key=f"many/{number:04}", Body=b"")
+    assert len(store.list("many/")) == 1005
+
+
+def test_an_upload_that_was_damaged_on_its_way_is_refused(s3_bucket: str) -> None:
+    store = open_store(f"s3://{s3_bucket}")
+    store._client.meta.events.register("before-send.s3.PutObject", lambda request, **_: setattr(request, "body", b"as it wss") or None)
+    with pytest.raises(TransientError):
+        store.put("part", b"as it was")
+
+
+def test_a_bucket_that_is_not_there_is_named(s3_bucket: str) -> None:
+    with pytest.raises(InputError, match="NoSuchBucket"):
+        open_store("s3://no-such-bucket").put("a", b"")
+    with pytest.raises(ConfigError, match="s3://BUCKET"):
+        open_store("s3://")
+
+
+def test_a_server_that_is_away_is_transient(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+    started = time.monotonic()
+    with pytest.raises(TransientError, match="does not answer"):
+        open_store(f"s3://{s3_bucket}").get("a")
+    assert time.monotonic() - started < 60
