@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from components.datasets.contact_sheet import contact_sheet
+from components.datasets.contact_sheet import Pixels, contact_sheet
 from components.datasets.expectations import Outcome
 from components.datasets.shards import ShardReader
 from components.errors import DataError
@@ -46,11 +44,11 @@ def draw_offenders(failures: pd.DataFrame, frame: pd.DataFrame, shards: ShardRea
     if chosen.empty:
         return
     images = [_picture(places.loc[image_id], shards) for image_id in chosen["image_id"]]
-    captions = [f"{row.image_id}\n{row.expectation}: {row.found}" for row in chosen.itertuples()]
+    captions = [f"{row.image_id}\n{row.found}" for row in chosen.itertuples()]
     contact_sheet(images, captions).save(folder / "offenders.png")
 
 
-def _picture(place: pd.Series[Any], shards: ShardReader) -> npt.NDArray[np.uint8] | None:
+def _picture(place: pd.Series[Any], shards: ShardReader) -> Pixels | None:
     try:
         return decode(shards.read(place["shard"], int(place["offset"]), int(place["length"])))
     except DataError:

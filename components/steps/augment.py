@@ -18,7 +18,7 @@ from components.config import Section, TaskConfig
 from components.datasets.manifest import ANNOTATIONS, dataset_ref, metadata_columns, read_dataset, read_manifest
 from components.datasets.parallel import map_batches, num_threads_for
 from components.datasets.policy import Policy
-from components.datasets.prepared import ORDER, POLICY, RECORD, SPLITS, write_split
+from components.datasets.prepared import ORDER, POLICY, RECORD, SPLITS, Prepared, write_split
 from components.datasets.shards import ShardReader
 from components.datasets.splits import read_splits
 from components.errors import ConfigError, DataError
@@ -26,6 +26,7 @@ from components.files import replacing
 from components.progress import Progress, bar
 from components.records import PreparedRecord, Preprocess
 from components.serving.image import decode, fit
+from components.steps._preview import draw_preview
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,9 @@ def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, o
             training_digest=hashlib.sha256("\n".join(sorted(rows["train"]["sha256"])).encode()).hexdigest(),
         )
         record.save(folder / RECORD)
+        with replacing(preview) as pictures:
+            pictures.mkdir(parents=True)
+            draw_preview(Prepared.open(folder).split("train"), config.policy, pictures / "policy.png")
     log.info("augment: %s images at %s px", ", ".join(f"{count} {side}" for side, count in record.counts.items()), " and ".join(map(str, sizes)))
     return record
 
