@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -29,8 +29,8 @@ def _known(kind: str, names: tuple[str, ...]) -> BeforeValidator:
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 
 
-class FitOptions(BaseModel):
-    """Everything the loop reads. `auto` follows from what the machine and the network are, never from a timing."""
+class LoopOptions(BaseModel):
+    """Everything the loop reads but the learning rate. `auto` follows from what the machine and the network are, never from a timing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -38,7 +38,6 @@ class FitOptions(BaseModel):
     batch_size: int = Field(default=64, ge=1, le=65536)
     accumulate: int = Field(default=1, ge=1, description="batches per optimiser step")
     optimizer: Annotated[str, _known("optimizer", OPTIMIZERS)] = "adamw"
-    lr: float = Field(default=1e-3, gt=0, le=100)
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd (Nesterov) and rmsprop")
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="of weights with two or more dimensions")
     schedule: Annotated[str, _known("schedule", SCHEDULES)] = "cosine"
@@ -58,7 +57,13 @@ class FitOptions(BaseModel):
     checkpoint_minutes: float = Field(default=10.0, gt=0, description="beside the checkpoint at every epoch")
 
     @model_validator(mode="after")
-    def _warmup_fits(self) -> FitOptions:
+    def _warmup_fits(self) -> Self:
         if self.epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs; make it smaller")
         return self
+
+
+class FitOptions(LoopOptions):
+    """Everything the loop reads."""
+
+    lr: float = Field(default=1e-3, gt=0, le=100, description="at the peak of the schedule")
