@@ -18,7 +18,7 @@ def replacing(out: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `out`; move it to `out` if the block succeeds, delete it otherwise.
 
     The sibling does not exist yet: the block makes a folder or a file of it. What `out` was before stays until
-    the new one is complete.
+    the new one is complete. A .gitignore in the folder is DVC's and stays.
 
     Raises:
         InputError: The disk is full.
@@ -29,6 +29,8 @@ def replacing(out: Path) -> Iterator[Path]:
         yield temporary
         replaced = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.replaced"
         if out.is_dir() and not out.is_symlink():
+            if temporary.is_dir() and (out / ".gitignore").is_file():
+                shutil.copy2(out / ".gitignore", temporary)
             out.rename(replaced)
         temporary.replace(out)
         shutil.rmtree(replaced, ignore_errors=True)
