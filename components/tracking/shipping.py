@@ -216,7 +216,7 @@ def _run_of(client: Any, home: Path, path: Path, start: Event) -> str:
     """Return the MLflow run of a journal; made unless an earlier pass was killed right after it made it."""
     is_stage = path.stem != FLOW_RUN
     parent = _start(path.with_name(f"{FLOW_RUN}.jsonl")) if is_stage else start
-    experiment = _experiment(client, home, parent.content["experiment"] if parent else "darkroom")
+    experiment = experiment_id(client, home, parent.content["experiment"] if parent else "darkroom")
     found = client.search_runs([experiment], f"tags.`darkroom.journal` = '{start.content['journal']}'", max_results=1)
     if found:
         return str(found[0].info.run_id)
@@ -235,7 +235,8 @@ def _run_of(client: Any, home: Path, path: Path, start: Event) -> str:
     return run_id
 
 
-def _experiment(client: Any, home: Path, name: str) -> str:
+def experiment_id(client: Any, home: Path, name: str) -> str:
+    """Return the id of an experiment; made if it is not there."""
     found = client.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)

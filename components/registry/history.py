@@ -1,0 +1,117 @@
+"""What happened to a model's versions, in order.
+
+Each event is a tag of its own on MLflow's registered model. A tag outlives the deletion of versions and runs, is where every client of the
+registry can read it, and writing one never rewrites another: two writers at once both stay. `pending` is written before the alias moves, so that a
+move that was cut off is finished by the next command and is not taken for one by hand.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import subprocess
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.registry.decision import Event, Kind
+from components.tracking.store import connect
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+_EVENT, _PENDING = "darkroom.history.", "darkroom.pending"
+#: A registered model's tag holds 5,000 characters in a database other than SQLite.
+_MAX_REASON = 3000
+
+
+def history(home: Path, name: str) -> list[Event]:
+    """Return the events of a model, the oldest first; none for a model that is not registered."""
+    return events_of(registered_model(connect(home), name))
+
+
+def registered_model(client: Any, name: str) -> Any:
+    """Return MLflow's registered model with tags and aliases; None if there is none of that name."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def events_of(model: Any) -> list[Event]:
+    """Return the events that stand on a registered model, the oldest first."""
+    if model is None:
+        return []
+    texts = [text for key, text in sorted(model.tags.items()) if key.startswith(_EVENT)]
+    return [Event.model_validate_json(text) for text in texts]
+
+
+def new_event(kind: Kind, version: int | None, previous: int | None, reason: str, numbers: dict[str, float] | None = None) -> Event:
+    """Return an event of this moment by this person."""
+    at = datetime.now(UTC).isoformat(timespec="microseconds")
+    return Event(at=at, kind=kind, version=version, previous=previous, who=who(), reason=reason[:_MAX_REASON], numbers=numbers or {})
+
+
+def append(client: Any, name: str, event: Event) -> None:
+    """Add one event to a model's history."""
+    client.set_registered_model_tag(name, _key(event), event.model_dump_json())
+
+
+def move_champion(client: Any, name: str, event: Event) -> None:
+    """Move the alias to the event's version and enter the event; a kill in between is made good by `finish_pending`."""
+    client.set_registered_model_tag(name, _PENDING, json.dumps({"key": _key(event), "event": event.model_dump_json()}))
+    finish_pending(client, name, registered_model(client, name))
+
+
+def finish_pending(client: Any, name: str, model: Any) -> bool:
+    """Finish a move that was begun; False if there is none."""
+    text = model.tags.get(_PENDING) if model is not None else None
+    if not text:
+        return False
+    pending = json.loads(text)
+    event = Event.model_validate_json(pending["event"])
+    client.set_registered_model_alias(name, CHAMPION, str(event.version))
+    client.set_registered_model_tag(name, pending["key"], pending["event"])
+    client.delete_registered_model_tag(name, _PENDING)
+    return True
+
+
+def champion_by_history(events: list[Event]) -> int | None:
+    """Return the champion that the history ends with."""
+    champion = None
+    for event in events:
+        champion = event.champion_after if event.kind != "registered" else champion
+    return champion
+
+
+def champions_before(events: list[Event]) -> list[int]:
+    """Return the champions that a rollback can go back to, the nearest last: a rollback takes away the ones it went behind."""
+    stack: list[int] = []
+    for event in events:
+        if event.kind == "rolled back" and event.version in stack:
+            del stack[stack.index(event.version) :]
+        if event.kind in ("promoted", "rolled back", "moved by hand") and event.version is not None:
+            if event.version in stack:
+                stack.remove(event.version)
+            stack.append(event.version)
+    return stack[:-1] if stack and stack[-1] == champion_by_history(events) else stack
+
+
+def who() -> str:
+    """Return who acts: DARKROOM_USER, else git's user, else the login name."""
+    if given := os.environ.get("DARKROOM_USER"):
+        return given
+    try:
+        name = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+    except OSError:
+        name = ""
+    return name or getpass.getuser()
+
+
+def _key(event: Event) -> str:
+    moment = event.at.replace(":", "").replace("+0000", "Z")
+    return f"{_EVENT}{moment}-{uuid.uuid5(uuid.NAMESPACE_OID, event.model_dump_json()).hex[:8]}"

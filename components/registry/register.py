@@ -1,0 +1,108 @@
+"""One MLflow model version for each distinct bundle."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.records import BundleRecord
+from components.registry import history
+from components.registry.bundle import assemble, seal
+from components.registry.card import description, write_card
+from components.registry.config import RegisterConfig, model_name
+from components.registry.lineage import Lineage, collect, tags
+from components.registry.versions import DIGEST_TAG, Version, versions
+from components.tracking.shipping import experiment_id
+from components.tracking.store import connect, reachable, tracking_uri
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The version that a bundle is; `created` is False if it was one already."""
+
+    name: str
+    version: int
+    digest: str
+    created: bool
+    bundle: Path
+    lineage: Lineage
+
+
+def register(project: Path, home: Path, data_name: str, config: RegisterConfig, required: Sequence[str], run_id: str | None) -> Registered:
+    """Make a bundle of what the stages left in `project` and register it, unless this very bundle is registered already.
+
+    Args:
+        project: The folder with params.yaml, dvc.lock, models/, data/ and reports/.
+        home: The `.darkroom` folder; a copy of the bundle stays in it.
+        data_name: The dataset, whose name the model bears if the configuration gives none.
+        config: The section `register`.
+        required: `export.required`.
+        run_id: The MLflow run of the flow; None: MLflow has not taken it.
+
+    Raises:
+        GateRefused: A required artifact was refused or not made; nothing is registered.
+        ConfigError: The artifact that is to serve does not exist or needs torch.
+        TransientError: MLflow is away.
+    """
+    name = model_name(config, data_name)
+    staging = home / "bundles" / f".{uuid.uuid4().hex[:8]}.partial"
+    try:
+        record = assemble(project, name, config.artifact, required, staging)
+        lineage = collect(project, record.dataset, record.training_digest, run_id)
+        client = connect(home)
+        with reachable(tracking_uri(home)):
+            found = _registered(client, name, record.digest)
+            folder = home / "bundles" / record.digest
+            if found is not None:
+                log.info("%s is this very bundle (%s): nothing to register", found.ref, record.digest[:12])
+                return Registered(name, found.number, record.digest, False, folder, lineage)
+            card = _write_lineage(project, staging, record, lineage)
+            shutil.rmtree(folder, ignore_errors=True)
+            staging.replace(folder)
+            version = _create(client, home, folder, record, lineage, card)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    log.info("%s/%d registered (bundle %s, %d artifacts, %s serves)", name, version, record.digest[:12], len(record.artifacts), record.serving)
+    return Registered(name, version, record.digest, True, folder, lineage)
+
+
+def _registered(client: Any, name: str, digest: str) -> Version | None:
+    return next((version for version in versions(client, name) if version.digest == digest), None)
+
+
+def _write_lineage(project: Path, folder: Path, record: BundleRecord, lineage: Lineage) -> str:
+    lineage.save(folder / "lineage" / "lineage.json")
+    for file in ("params.yaml", "dvc.lock"):
+        if (project / file).exists():
+            shutil.copyfile(project / file, folder / "lineage" / file)
+    card = write_card(project, folder, record, lineage)
+    seal(folder, record)
+    return card
+
+
+def _create(client: Any, home: Path, folder: Path, record: BundleRecord, lineage: Lineage, card: str) -> int:
+    from components.registry.packaging import log_bundle
+
+    experiment = client.get_run(lineage.run_id).info.experiment_id if lineage.run_id else experiment_id(client, home, record.name)
+    logged = log_bundle(folder, record.name, experiment, lineage.run_id)
+    if history.registered_model(client, record.name) is None:
+        client.create_registered_model(record.name, description=f"{record.task} of {', '.join(record.classes)}"[:1000])
+    texts = {**tags(lineage), DIGEST_TAG: record.digest, "darkroom.serving": record.serving}
+    created = client.create_model_version(
+        record.name, f"models:/{logged.model_id}", lineage.run_id, tags=texts, description=description(card), model_id=logged.model_id
+    )
+    version = int(created.version)
+    client.set_registered_model_alias(record.name, history.CHALLENGER, str(version))
+    reason = f"trained on {record.dataset.name} {record.dataset.version}"
+    event = history.new_event(
+        "registered", version, history.champion_by_history(history.events_of(history.registered_model(client, record.name))), reason
+    )
+    history.append(client, record.name, event)
+    return version
