@@ -12,12 +12,12 @@ import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from components.config import Section, read_params, section_of
-from components.errors import DarkroomError, unknown_name
+from components.config import DataConfig, Section, read_params, section_of, with_overrides
+from components.errors import ConfigError, DarkroomError, unknown_name
 from components.protocols import Context, plugin_names
 
 PARAMS = Path("params.yaml")
@@ -51,8 +51,7 @@ def run_step(name: str, options: Sequence[str], context: Context | None = None) 
         ConfigError: Unknown step, wrong options or parameters.
     """
     function = step_function(name)
-    hints = get_type_hints(function)
-    hints.pop("return", None)
+    hints = _parameters(function)
     parser = argparse.ArgumentParser(
         prog=f"python -m components {name}", description=inspect.getdoc(function), formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -68,6 +67,41 @@ def run_step(name: str, options: Sequence[str], context: Context | None = None) 
     if Context in hints.values():
         arguments["context"] = context or Context()
     return function(**arguments)
+
+
+def check_params(overrides: Mapping[str, Any]) -> None:
+    """Check params.yaml as a whole, before anything runs.
+
+    Args:
+        overrides: Values that a run puts in its place, by dotted key.
+
+    Raises:
+        ConfigError: A section, key, type or name is wrong; the error says which and what there is.
+    """
+    from components.networks.models import model_names
+    from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
+
+    params = with_overrides(read_params(PARAMS), overrides)
+    kinds: dict[str, type[Section]] = {kind.section: kind for kind in (DataConfig, RegisterConfig, PromoteConfig, PublishConfig)}
+    for step in plugin_names("components.steps"):
+        kinds |= {kind.section: kind for kind in _parameters(step_function(step)).values() if isinstance(kind, type) and issubclass(kind, Section)}
+    for name in params:
+        if name not in kinds:
+            raise ConfigError(f"params.yaml: {unknown_name('section', str(name), kinds)}")
+    sections: dict[str, Any] = {name: section_of(params, kind) for name, kind in kinds.items()}
+    names = [("task", sections["task"].name, plugin_names("components.tasks")), ("model", sections["train"].model, model_names())]
+    names += [("export format", name, plugin_names("components.exporters")) for name in sections["export"].formats]
+    names += [("compress variant", name, plugin_names("components.compression")) for name in params.get("compress", {}).get("variants", [])]
+    for kind, name, known in names:
+        if name not in known:
+            raise ConfigError(f"params.yaml: {unknown_name(kind, name, known)}")
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of a step's parameters by name."""
+    hints = get_type_hints(function)
+    hints.pop("return", None)
+    return hints
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -56,6 +57,27 @@ def read_params(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(params, dict):
         raise ConfigError(f"{path}: expected sections with keys, found {type(params).__name__}")
+    return params
+
+
+def with_overrides(params: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Put values into `params` in place, and return it.
+
+    Args:
+        params: The whole of params.yaml, as `read_params` returns it, or as ruamel.yaml reads it with its comments.
+        overrides: Values by dotted key, for example ``{"train.lr": 0.003}``.
+
+    Raises:
+        ConfigError: A key leads through something that has no keys.
+    """
+    for key, value in overrides.items():
+        *path, last = key.split(".")
+        inner: Any = params
+        for part in path:
+            inner = inner.setdefault(part, {}) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{key}: found no section of params.yaml there; expected SECTION.KEY=VALUE")
+        inner[last] = value
     return params
 
 

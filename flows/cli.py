@@ -1,0 +1,262 @@
+"""`darkroom`: parse, call, print. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from components.errors import DarkroomError
+from flows.terminal import say, set_up
+
+app = typer.Typer(
+    name="darkroom",
+    help="Retrains vision models when their data changes, and lets no worse model into production.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Datasets: bring one in.", no_args_is_help=True, rich_markup_mode=None)
+models = typer.Typer(help="Model versions: list, show, compare, promote, roll back.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data, name="data")
+app.add_typer(models, name="models")
+
+Home = Path(".darkroom")
+Until = Annotated[str | None, typer.Option(help="The last stage to run; what follows is left alone.", metavar="STAGE")]
+Set = Annotated[list[str] | None, typer.Option("--set", "-S", help="Write a value into params.yaml first. Repeatable.", metavar="SECTION.KEY=VALUE")]
+Latest = Annotated[bool, typer.Option("--latest", help="Fetch and pull the newest version of the data first.")]
+Isolated = Annotated[bool, typer.Option("--isolated", help="Work in a git worktree of its own, on the last commit.")]
+
+
+@app.command()
+def run(
+    until: Until = None,
+    set_: Set = None,
+    latest: Latest = False,
+    no_promote: Annotated[bool, typer.Option("--no-promote", help="Register the challenger, and leave the champion alone.")] = False,
+    isolated: Isolated = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that is at work in this checkout.")] = False,
+) -> None:
+    """Run what is out of date: from data to a judged, registered, published model."""
+    from flows.parameters import parse_overrides
+    from flows.start import Options, start
+
+    options = Options(
+        "latest" if latest else "checked-out", parse_overrides(set_ or []), until, "never" if no_promote else "auto", isolated, wait, _debug()
+    )
+    raise typer.Exit(start(options))
+
+
+@app.command()
+def status(until: Until = None) -> None:
+    """Say which stages would run, and why."""
+    from flows.status import status_text
+
+    print(status_text(Path.cwd(), until))
+
+
+@app.command()
+def demo() -> None:
+    """Show it on digits: data changes, a model earns its place, bad data does not."""
+    from flows.demo import demo as show
+
+    raise typer.Exit(show(Path.cwd(), _debug()))
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's page.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's page.")] = 5000,
+) -> None:
+    """Start the local Prefect and MLflow servers, to look at their pages."""
+    from flows import servers
+
+    for name, server in sorted(servers.up(Home.absolute(), prefect_port, mlflow_port).items()):
+        print(f"{name:<9}{server.url}")
+
+
+@app.command()
+def down() -> None:
+    """Stop them."""
+    from flows import servers
+
+    stopped = servers.down(Home.absolute())
+    print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def serve(
+    cron: Annotated[str, typer.Option(help="When to retrain.", metavar="'M H D M W'")] = "0 3 * * 1",
+    latest: Annotated[bool, typer.Option("--latest/--checked-out", help="The newest data, fetched and pulled, or what the last commit says.")] = True,
+) -> None:
+    """Serve `retrain` on a schedule; its runs are isolated. Goes on until Ctrl-C."""
+    from flows.start import serve as serve_flow
+
+    serve_flow(cron, latest)
+
+
+@app.command()
+def report(show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False) -> None:
+    """Print where the last run's report is, or open it."""
+    page = Path("reports/index.html").absolute()
+    if not page.exists():
+        from components.errors import InputError
+
+        raise InputError(f"{page} not found; it is made at the end of: darkroom run")
+    print(page)
+    if show:
+        typer.launch(page.as_uri())
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGES…")],
+    model: Annotated[str | None, typer.Option(help="NAME@champion, NAME/7, or a bundle's folder. [default: the champion]")] = None,
+    artifact: Annotated[str | None, typer.Option(help="VARIANT-FORMAT in the bundle. [default: the one that serves]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to a .csv or .json file.", metavar="FILE")] = None,
+) -> None:
+    """Print labels and scores of images, with a bundle alone."""
+    from flows.commands import predict as predict_images
+
+    raise typer.Exit(predict_images(Home.absolute(), images, model, artifact, out))
+
+
+@data.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="A folder, or sklearn:digits.")],
+    name: Annotated[str | None, typer.Option(help="The dataset's name. [default: from the source]")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="The source's layout. [default: found out]")] = None,
+    version: Annotated[str, typer.Option(help="The version this is.")] = "1.0.0",
+    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of the dataset of that name.")] = False,
+) -> None:
+    """Bring a labelled dataset in: bytes as they are, a manifest, tracked by DVC."""
+    from flows.commands import import_data
+
+    print(import_data(Path.cwd(), source, name, format_, version, replace))
+
+
+@models.command("list")
+def list_() -> None:
+    """List all versions."""
+    from components.registry import models_view
+
+    print(models_view.list_text(Home.absolute()))
+
+
+@models.command()
+def show(ref: Annotated[str, typer.Argument(metavar="NAME/V|NAME@ALIAS")]) -> None:
+    """Show a version: its lineage, proofs and decision."""
+    from components.registry import models_view
+
+    print(models_view.show_text(Home.absolute(), ref))
+
+
+@models.command()
+def compare(champion: Annotated[str, typer.Argument(metavar="A")], challenger: Annotated[str, typer.Argument(metavar="B")]) -> None:
+    """Compare two versions on the pinned test images."""
+    from flows.commands import compare_models
+
+    print(compare_models(Path.cwd(), champion, challenger))
+
+
+Reason = Annotated[str, typer.Option(help="Why; it stays in the history.")]
+
+
+@models.command()
+def promote(
+    ref: Annotated[str, typer.Argument(metavar="NAME/V")],
+    reason: Reason = "by hand",
+    override: Annotated[bool, typer.Option("--override", help="Promote it though it is judged worse.")] = False,
+) -> None:
+    """Judge a version against the champion, and promote and publish it."""
+    from flows.commands import promote_model
+
+    print(promote_model(Path.cwd(), ref, reason, override))
+
+
+@models.command()
+def rollback(
+    name: Annotated[str | None, typer.Argument(help="[default: the dataset's model]")] = None,
+    to: Annotated[int | None, typer.Option(help="The version to go back to. [default: the champion before]", metavar="V")] = None,
+    reason: Reason = "by hand",
+) -> None:
+    """Make an earlier champion the champion again, in MLflow and in the object store."""
+    from flows.commands import rollback_model
+
+    print(rollback_model(Path.cwd(), name, to, reason))
+
+
+@models.command()
+def history(name: Annotated[str | None, typer.Argument(help="[default: the dataset's model]")] = None) -> None:
+    """Print who became champion when, and why."""
+    from components.registry import models_view
+    from flows.commands import model_name
+
+    print(models_view.history_text(Home.absolute(), name or model_name(Path.cwd())))
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001 (main takes it: it may stand anywhere)
+) -> None:
+    """Retrains vision models when their data changes, and lets no worse model into production."""
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"darkroom {installed('darkroom')}")
+        raise typer.Exit
+
+
+def _debug() -> bool:
+    return "debug" in _asked
+
+
+_asked: set[str] = set()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; see `components.errors`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    _asked.clear()
+    if debug:
+        _asked.add("debug")
+    set_up()
+    try:
+        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _explain(error)
+    except KeyboardInterrupt:
+        say("darkroom: interrupted")
+        return 130
+    return int(code or 0)
+
+
+def _explain(error: Exception) -> int:
+    """Tell an error in one line and return its exit code."""
+    if isinstance(error, DarkroomError):
+        say(f"darkroom: {error}")
+        return error.exit_code
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, typer.Abort):
+        return 130
+    if isinstance(error, TyperException):
+        say(f"darkroom: {error}. How it goes: darkroom --help")
+        return 2
+    say(f"darkroom: a bug: {type(error).__name__}: {error}. The whole story: the same command with --debug")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""The commands that are more than one call: predict, data import, and what concerns model versions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
+
+from components.config import DataConfig, read_params, section_of
+from components.errors import ConfigError, DataError, InputError
+
+
+def model_name(project: Path) -> str:
+    """Return the name under which the project's models are registered."""
+    from components.registry.config import model_name as name_of
+
+    params = read_params(project / "params.yaml")
+    return name_of(section_of(params, RegisterConfig), section_of(params, DataConfig).name)
+
+
+def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str | None, out: Path | None) -> int:
+    """Predict files and folders; print a table, or write CSV or JSON. Returns 2 if any image could not be read."""
+    from components.registry.versions import fetch_bundle
+
+    from components.serving.bundle import Bundle
+    from components.serving.predict import predict_files, table, write_csv, write_json
+
+    for path in images:
+        if not path.exists():
+            raise DataError(f"{path} not found")
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise ConfigError(f"--out {out}: found '{out.suffix}'; expected a name that ends in .csv or .json")
+    folder = Path(model) if model and Path(model).is_dir() else fetch_bundle(home, model or f"{model_name(Path.cwd())}@champion")
+    rows = list(predict_files(Bundle.open(folder, artifact), images))
+    if not rows:
+        raise DataError(f"no image found in {', '.join(str(path) for path in images)}")
+    if out is None:
+        print(table(rows))
+    else:
+        with out.open("w", encoding="utf-8", newline="") as file:
+            (write_csv if out.suffix == ".csv" else write_json)(rows, file)
+        print(f"{len(rows)} predictions in {out}", file=sys.stderr)
+    return InputError.exit_code if any(row.error for row in rows) else 0
+
+
+def import_data(project: Path, source: str, name: str | None, format_: str | None, version: str, replace: bool) -> str:
+    """Import a dataset into data/NAME, track it with DVC, and return what to do next."""
+    from components.datasets.importing import import_dataset
+
+    name = name or source.rstrip("/").rpartition(":")[2].rpartition("/")[2]
+    summary = import_dataset(source, name, project / "data", format_, version, replace)
+    track(project, f"data/{name}")
+    counts = ", ".join(f"{label} {count}" for label, count in summary.class_counts.items())
+    lines = [f"data/{name} {version}: {summary.dataset.num_images} images ({counts})"]
+    if summary.num_damaged:
+        lines.append(f"{summary.num_damaged} of them cannot be read; validate will name them")
+    if section_of(read_params(project / "params.yaml"), DataConfig).name != name:
+        lines.append(f"To train on it: set data.name in params.yaml, or darkroom run --set data.name={name}")
+    lines.append(f"To keep this version: git add data/{name}.dvc data/.gitignore && git commit && git tag {name}@v{version}")
+    return "\n".join(lines)
+
+
+def track(project: Path, folder: str) -> None:
+    """Record a folder with DVC, as `dvc add` does."""
+    from dvc.repo import Repo
+
+    from flows.pipeline import readable
+
+    with readable():
+        repo = Repo(str(project))
+        try:
+            repo.add(folder)
+        finally:
+            repo.close()
+
+
+def compare_models(project: Path, champion: str, challenger: str) -> str:
+    """Compare two versions on the pinned test images."""
+    from components.registry.compare import compare
+
+    from components.registry import models_view
+
+    params = read_params(project / "params.yaml")
+    found = compare(project, project / ".darkroom", champion, challenger, section_of(params, PromoteConfig), section_of(params, DataConfig).name)
+    return str(models_view.compare_text(found))
+
+
+def promote_model(project: Path, ref: str, reason: str, override: bool) -> str:
+    """Promote a version and publish it."""
+    from components.registry.promote import promote
+
+    from components.registry import models_view
+
+    home = project / ".darkroom"
+    params = read_params(project / "params.yaml")
+    decision = promote(project, home, ref, section_of(params, PromoteConfig), reason, override)
+    return "\n".join([str(models_view.decision_text(decision)), _publish(project, ref.partition("/")[0])])
+
+
+def rollback_model(project: Path, name: str | None, to: int | None, reason: str) -> str:
+    """Make an earlier champion the champion again, and move the object store's pointer back."""
+    from components.registry.promote import rollback
+
+    name = name or model_name(project)
+    event = rollback(project / ".darkroom", name, reason, to)
+    return "\n".join([f"{name}/{event.version} is the champion again (was {event.previous})", _publish(project, name)])
+
+
+def _publish(project: Path, name: str) -> str:
+    from components.registry.publish import publish_champion
+
+    config = section_of(read_params(project / "params.yaml"), PublishConfig)
+    publish_champion(project / ".darkroom", name, config.uri)
+    return f"published to {config.uri}"

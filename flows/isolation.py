@@ -1,0 +1,114 @@
+"""A run in a git worktree of its own under `.darkroom/runs/`, so that nothing it does meets what a person does in the checkout.
+
+It works on the last commit, not on uncommitted edits. DVC's cache and `.darkroom` are shared with the checkout. Its stages are
+saved as a DVC experiment: a git commit, on no branch, that holds its parameters and its dvc.lock, for the lineage to name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_KEPT_FAILED = 3
+
+
+@contextmanager
+def worktree(project: Path, name: str) -> Iterator[Path]:
+    """Make a worktree of the last commit, work in it, and take it away; the newest few that failed stay to be looked at.
+
+    Args:
+        project: The checkout.
+        name: The run's name.
+
+    Raises:
+        ConfigError: There is no git repository, or no commit in it.
+    """
+    if git(project, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False) is None:
+        raise ConfigError("an isolated run works on the last commit, and there is none here: git init, git add, git commit")
+    root = project / ".darkroom" / "runs"
+    prune(project)
+    place = root / name
+    root.mkdir(parents=True, exist_ok=True)
+    git(project, "worktree", "add", "--detach", "--force", str(place), "HEAD")
+    here = Path.cwd()
+    complete = False
+    try:
+        (place / ".darkroom").symlink_to(project / ".darkroom", target_is_directory=True)
+        _share_cache(project, place)
+        os.chdir(place)
+        yield place
+        complete = True
+    finally:
+        os.chdir(here)
+        if complete:
+            remove(project, place)
+
+
+def remove(project: Path, place: Path) -> None:
+    """Take a worktree away; what its stages made is in DVC's cache."""
+    (place / ".darkroom").unlink(missing_ok=True)  # a link: the folder itself is the checkout's
+    git(project, "worktree", "remove", "--force", str(place), check=False)
+    shutil.rmtree(place, ignore_errors=True)
+    git(project, "worktree", "prune", check=False)
+
+
+def prune(project: Path) -> None:
+    """Take away the worktrees of runs that failed or died, the newest few excepted."""
+    root = project / ".darkroom" / "runs"
+    places = sorted((path for path in root.glob("*") if (path / ".git").exists()), key=lambda path: path.stat().st_mtime)
+    for place in places[:-_KEPT_FAILED]:
+        remove(project, place)
+
+
+def save_experiment(place: Path, name: str) -> str:
+    """Save what the run made as a DVC experiment of that name and return its git commit."""
+    from dvc.repo import Repo
+
+    from flows.pipeline import readable
+
+    with readable():
+        repo = Repo(str(place))
+        try:
+            return str(repo.experiments.save(name=name, force=True))
+        finally:
+            repo.close()
+
+
+def git(project: Path, *arguments: str, check: bool = True) -> str | None:
+    """Run git in a folder and return what it prints; None if it fails and `check` is false.
+
+    Raises:
+        ConfigError: It fails, or git is not installed.
+    """
+    try:
+        done = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ConfigError("git is not installed, and lineage needs it") from None
+    if done.returncode == 0:
+        return done.stdout.strip()
+    if check:
+        raise ConfigError(f"git {arguments[0]} failed: {' '.join(done.stderr.split())}")
+    return None
+
+
+def _share_cache(project: Path, place: Path) -> None:
+    """Point the worktree's DVC at the checkout's cache, and at the remotes that are named relative to the checkout."""
+    from dvc.repo import Repo
+
+    repo = Repo(str(project))
+    try:
+        lines = ["[cache]", f"    dir = {repo.cache.local.path}"]
+        for name, remote in repo.config["remote"].items():
+            lines += [f"['remote \"{name}\"']", f"    url = {remote['url']}"]
+    finally:
+        repo.close()
+    (place / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")

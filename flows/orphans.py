@@ -1,0 +1,53 @@
+"""Runs whose process died: Prefect still calls them running, until the next run here says otherwise."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def registered(home: Path, run: str, flow_run_id: str) -> Iterator[None]:
+    """Write down which process works on a flow run while the block runs, and close the flow runs of those that died."""
+    folder = home / "flow-runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.json"):
+        _close_if_dead(path)
+    path = folder / f"{flow_run_id}.json"
+    path.write_text(
+        json.dumps({"run": run, "flow_run": flow_run_id, "pid": os.getpid(), "started": psutil.Process().create_time()}), encoding="utf-8"
+    )
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _close_if_dead(path: Path) -> None:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        if abs(psutil.Process(record["pid"]).create_time() - record["started"]) < 1:
+            return
+    except psutil.NoSuchProcess:
+        pass
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(record["flow_run"]).state
+            if state is None or not state.is_final():
+                client.set_flow_run_state(record["flow_run"], Crashed(message=f"its process {record['pid']} died"), force=True)
+                log.info("run %s died; Prefect now says so", record["run"])
+        except ObjectNotFound:  # another Prefect server than then
+            pass
+    path.unlink()

@@ -1,0 +1,104 @@
+"""What follows the stages and is never cached: register, compare with the champion and promote, publish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from components.config import read_params, section_of
+from components.errors import DarkroomError, GateRefused
+from flows.account import Account
+from flows.isolation import git, save_experiment
+from flows.stages import Outcome, run_task
+
+if TYPE_CHECKING:
+    from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
+    from components.registry.register import Registered
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The sections of params.yaml that concern what follows the stages."""
+
+    dataset: str
+    required: list[str]
+    register: RegisterConfig
+    promote: PromoteConfig
+    publish: PublishConfig
+
+
+def release(project: Path, account: Account, promote: bool, isolated: bool) -> None:
+    """Register the bundle and, if `promote`, judge it against the champion; publish it if it wins."""
+    from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
+
+    params = read_params(project / "params.yaml")
+    settings = Settings(
+        dataset=account.dataset,
+        required=params.get("export", {}).get("required", []),
+        register=section_of(params, RegisterConfig),
+        promote=section_of(params, PromoteConfig),
+        publish=section_of(params, PublishConfig),
+    )
+    account.track()
+    registered = _step(account, "register", lambda: _register(project, account, settings, isolated))
+    if registered is None or not promote:
+        return
+    decision = _step(account, "promote", lambda: _promote(project, account, settings, registered))
+    if decision is not None and decision.verdict != "refused":
+        _step(account, "publish", lambda: _publish(account, settings, registered.name))
+
+
+T = TypeVar("T")
+
+
+def _step(account: Account, name: str, work: Callable[[], tuple[T, str, bool]]) -> T | None:
+    """Run one of them as a Prefect task; `work` returns its result, a line about it, and whether there was anything to do."""
+    results: list[T] = []
+
+    def attempt() -> Outcome:
+        started = time.monotonic()
+        try:
+            result, text, done = work()
+        except DarkroomError as error:
+            state: Literal["refused", "failed"] = "refused" if isinstance(error, GateRefused) else "failed"
+            return Outcome(name, state, time.monotonic() - started, str(error), error.exit_code)
+        except KeyboardInterrupt:
+            return Outcome(name, "interrupted", time.monotonic() - started, "interrupted; the next run goes on from here", 130)
+        results.append(result)
+        return Outcome(name, "ran" if done else "skipped", time.monotonic() - started, text)
+
+    account.add(run_task(name, attempt))
+    return results[-1] if results and account.going else None
+
+
+def _register(project: Path, account: Account, settings: Settings, isolated: bool) -> tuple[Registered, str, bool]:
+    from components.registry.register import register
+    from components.tracking.shipping import mlflow_run_id
+
+    if isolated:
+        git(project, "checkout", "--force", "--detach", save_experiment(project, account.run))
+    account.track().flush(30.0)
+    run_id = mlflow_run_id(account.home, account.run)
+    registered = register(project, account.home, settings.dataset, settings.register, settings.required, run_id)
+    account.model, account.version, account.registered_now = registered.name, registered.version, registered.created
+    account.lineage = {name: str(value) for name, value in registered.lineage.model_dump(mode="json").items()}
+    text = f"{registered.name}/{registered.version} is " + ("new" if registered.created else "this very bundle: nothing new to register")
+    return registered, text, registered.created
+
+
+def _promote(project: Path, account: Account, settings: Settings, registered: Registered) -> tuple[Any, str, bool]:
+    from components.registry.promote import judge_and_promote
+
+    decision = judge_and_promote(project, account.home, registered.name, registered.version, settings.promote)
+    account.decision = decision
+    return decision, decision.reason, decision.verdict != "unchanged"
+
+
+def _publish(account: Account, settings: Settings, name: str) -> tuple[Any, str, bool]:
+    from components.registry.publish import publish_champion
+
+    published = publish_champion(account.home, name, settings.publish.uri)
+    return published, str(settings.publish.uri), True

@@ -1,0 +1,113 @@
+"""The whole chain: stages of dvc.yaml, then register, compare and promote, publish, report.
+
+`darkroom run`, `python -m flows.retrain` and the deployment that `darkroom serve` makes all come here.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # the command checks the input and starts a server before Prefect is imported
+    import sys
+
+    from flows.cli import main
+
+    sys.exit(main(["run", *sys.argv[1:]]))
+
+import logging
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from components.errors import DarkroomError
+from components.tracking import runs
+from flows import isolation, orphans, release
+from flows.account import Account
+from flows.data_versions import fetch_newest
+from flows.lock import checkout_lock
+from flows.parameters import dataset_name, write_overrides
+from flows.pipeline import Pipeline
+from flows.stages import Outcome, Workshop, as_state, check_params, run_stage, warm
+from flows.start import Options
+
+log = logging.getLogger(__name__)
+
+
+@flow(name="retrain", persist_result=False, validate_parameters=True)
+def retrain(
+    data_version: Literal["checked-out", "latest"] = "checked-out",
+    params: dict[str, Any] | None = None,
+    until: str | None = None,
+    promote: Literal["auto", "never"] = "auto",
+    isolated: bool = False,
+    wait: bool = False,
+    debug: bool = False,
+) -> State[Any]:
+    """Bring the model up to date with data, parameters and code, and promote it if it is better.
+
+    Args:
+        data_version: The data as checked out, or the newest version, fetched and pulled first.
+        params: Values written into params.yaml first, by dotted key.
+        until: The last stage to run; what follows, and register, promote and publish, is left alone.
+        promote: Judge the challenger and promote it if it is better, or leave it a challenger.
+        isolated: Work in a git worktree of its own.
+        wait: Wait for a run that is at work in this checkout.
+        debug: Show tracebacks.
+
+    Returns:
+        Completed; Failed with a name that says of which kind (Refused, Invalid input, Try again); Cancelled.
+    """
+    options = Options(data_version, params, until, promote, isolated, wait, debug)
+    project = Path.cwd()
+    account = Account(project / ".darkroom", str(flow_run.name), options.until)
+    try:
+        with ExitStack() as places:
+            if options.isolated:
+                project = places.enter_context(isolation.worktree(project, account.run))
+            places.enter_context(checkout_lock(project, options.wait))
+            places.enter_context(orphans.registered(account.home, account.run, str(flow_run.id)))
+            _run(project, options, account)
+    except DarkroomError as error:
+        account.stop(Outcome("start", "failed", text=str(error), exit_code=error.exit_code))
+    except KeyboardInterrupt:
+        account.stop(Outcome("run", "interrupted", text="interrupted; the next run goes on from here", exit_code=130))
+    return as_state(account.ending)
+
+
+def _run(project: Path, options: Options, account: Account) -> None:
+    started = time.monotonic()
+    name = dataset_name(project, options.params or {})
+    if options.data_version == "latest":
+        fetch_newest(project, name)
+    write_overrides(project / "params.yaml", options.params or {})
+    pipeline = Pipeline(project)
+    account.begin(name)
+    try:
+        pipeline.check_data()
+        _stages(Workshop(pipeline, account.home, account.run, options.debug), options, account)
+        if account.going and options.until is None:
+            release.release(project, account, promote=options.promote == "auto", isolated=options.isolated)
+    finally:
+        pipeline.close()
+        account.seconds = time.monotonic() - started
+        runs.finish(account.home, account.run, None, account.mlflow_status)
+        account.close(project)
+
+
+def _stages(shop: Workshop, options: Options, account: Account) -> None:
+    """Run the stages in order until one does not end well."""
+    stages = shop.pipeline.stages(options.until)
+    out_of_date = [stage for stage in stages if shop.pipeline.reasons(stage)]
+    if out_of_date:
+        reached = {stage.addressing for stage in out_of_date}.union(*(shop.pipeline.following(stage) for stage in out_of_date))
+        if warm(shop.pipeline.project, (stage for stage in stages if stage.addressing in reached)):
+            check_params(shop.pipeline.project, {})
+        account.track()
+    account.plan([stage.addressing for stage in stages])
+    for stage in stages:
+        account.add(run_stage(shop, stage))
+        if not account.going:
+            return

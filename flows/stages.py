@@ -1,0 +1,282 @@
+"""A stage of dvc.yaml as a Prefect task: the one adapter.
+
+Up to date: a skipped task. Cached by DVC for these inputs: outputs are brought back. Else its command runs, and is recorded if
+nothing that it read changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock, Timeout
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+
+from components.errors import ConfigError, DarkroomError, TransientError
+from components.tracking import runs
+from components.tracking.system import SystemMetrics
+from flows.pipeline import Inputs, Pipeline
+from flows.processes import End, ProcessServer, Request
+from flows.terminal import say
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
+
+log = logging.getLogger(__name__)
+
+_RESUMABLE = ("train", "finetune", "compress")
+_KEPT_SCRATCHES = 10
+_NUM_RETRIES, _RETRY_AFTER_S = 2, 3
+_PROGRESS_EVERY_S = 3.0
+
+#: Steps that need no torch come from a server that has imported Great Expectations; all others from one that has torch.
+LIGHT = ("validate", "split")
+_PRELOAD_LIGHT = ("great_expectations", "pandas", "components.__main__", "components.steps.validate", "components.steps.split")
+_PRELOAD_TORCH = ("torch", "torchvision", "pandas", "components.__main__", "components.training.loop", "components.tracking.journal")
+
+EXIT_TRANSIENT = TransientError.exit_code
+EXIT_STATES = {2: "Invalid input", 3: "Refused", 75: "Try again", 130: "Interrupted"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a stage."""
+
+    stage: str
+    state: Literal["ran", "restored", "skipped", "refused", "failed", "interrupted"]
+    seconds: float = 0.0
+    text: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the stages of one run share.
+
+    Attributes:
+        pipeline: dvc.yaml of the checkout in which the run works.
+        home: The `.darkroom` folder.
+        run: The run's name, a folder of the journals.
+        debug: Show tracebacks.
+    """
+
+    pipeline: Pipeline
+    home: Path
+    run: str
+    debug: bool = False
+
+
+@cache
+def process_server(project: Path, light: bool) -> ProcessServer:
+    """Return the process server of a checkout; it serves all runs of this process."""
+    return ProcessServer(project, _PRELOAD_LIGHT if light else _PRELOAD_TORCH)
+
+
+def warm(project: Path, stages: Iterable[PipelineStage]) -> bool:
+    """Begin to import what these stages need; return whether any of them is a step of ours."""
+    steps = {step[0] for step in (_step_of(str(stage.cmd)) for stage in stages) if step}
+    for step in sorted(steps, key=lambda step: step not in LIGHT):
+        process_server(project, step in LIGHT).start()
+    return bool(steps)
+
+
+def check_params(project: Path, overrides: Mapping[str, Any]) -> None:
+    """Check params.yaml as a whole, names of models and plugins included; a child does it, as it takes torch to know them.
+
+    Raises:
+        ConfigError: Something in it is wrong.
+    """
+    server = process_server(project, light=False)
+    end = server.run(Request("", [json.dumps(overrides)]), lambda _kind, _value: None)
+    if end.exit_code == 2:
+        raise ConfigError(end.text)
+    if end.exit_code:
+        raise DarkroomError(f"params.yaml could not be checked: {end.text or f'exit code {end.exit_code}'}")
+
+
+def run_task(name: str, attempt: Callable[[], Outcome]) -> Outcome:
+    """Run something as a Prefect task, retried if it is transient or crashed.
+
+    Returns:
+        What became of it; a failure is an outcome, not an exception.
+    """
+    outcomes: list[Outcome] = []
+
+    def run() -> State[Any]:
+        outcomes.append(attempt())
+        return as_state(outcomes[-1])
+
+    def again(*_: object) -> bool:
+        if not (outcomes[-1].exit_code == EXIT_TRANSIENT or outcomes[-1].exit_code < 0):
+            return False
+        log.warning("%s: %s. Trying again", name, outcomes[-1].text)
+        return True
+
+    task(
+        name=name,
+        task_run_name=name,
+        retries=_NUM_RETRIES,
+        retry_delay_seconds=_RETRY_AFTER_S,
+        retry_condition_fn=again,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )(run)(return_state=True)
+    return outcomes[-1]
+
+
+def run_stage(shop: Workshop, stage: PipelineStage) -> Outcome:
+    """Run one stage of dvc.yaml as a Prefect task."""
+    return run_task(stage.addressing, lambda: _attempt(shop, stage))
+
+
+def as_state(outcome: Outcome) -> State[Any]:
+    """Return an outcome as Prefect's state."""
+    if outcome.state in ("ran", "restored", "skipped"):
+        name = {"ran": "Completed", "restored": "Restored", "skipped": "Skipped"}[outcome.state]
+        return Completed(name=name, message=outcome.text)
+    if outcome.state == "interrupted":
+        return Cancelled(name="Interrupted", message=outcome.text)
+    return Failed(name=EXIT_STATES.get(outcome.exit_code, "Crashed" if outcome.exit_code < 0 else "Failed"), message=outcome.text)
+
+
+def _attempt(shop: Workshop, stage: PipelineStage) -> Outcome:
+    started, name = time.monotonic(), stage.addressing
+    try:
+        reasons = shop.pipeline.reasons(stage)
+        if not reasons:
+            runs.link_stage(shop.home, shop.run, name, shop.pipeline.key(stage))
+            return Outcome(name, "skipped", text="up to date")
+        if shop.pipeline.restore(stage):
+            runs.link_stage(shop.home, shop.run, name, shop.pipeline.key(stage))
+            return Outcome(name, "restored", time.monotonic() - started, "from DVC's cache of earlier runs")
+        say(f"▸ {name}  ({shorten(reasons)})")
+        inputs = shop.pipeline.begin(stage)
+        end = _execute(shop, stage, inputs)
+        if end.exit_code == 0:
+            shop.pipeline.record(stage, inputs)
+            return Outcome(name, "ran", time.monotonic() - started, shorten(reasons))
+        state: Literal["refused", "failed"] = "refused" if end.exit_code == 3 else "failed"
+        return Outcome(name, state, time.monotonic() - started, end.text, end.exit_code)
+    except DarkroomError as error:
+        return Outcome(name, "failed", time.monotonic() - started, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return Outcome(name, "interrupted", time.monotonic() - started, "interrupted; the next run goes on from here", 130)
+
+
+def shorten(reasons: list[str]) -> str:
+    """Return reasons as one line that is not too long."""
+    return ", ".join(reasons[:3]) + (f" and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+
+
+def _execute(shop: Workshop, stage: PipelineStage, inputs: Inputs) -> End:
+    """Run the stage's command with everything that listens to it."""
+    name = stage.addressing
+    tracker = runs.start_stage(shop.home, shop.run, name, inputs.digest)
+    status: runs.Status = "FAILED"
+    try:
+        with SystemMetrics(tracker):
+            step = _step_of(str(stage.cmd))
+            end = _fork(shop, name, step, inputs) if step else _shell(shop.pipeline.project, stage.cmd)
+        status = "FINISHED" if end.exit_code == 0 else "FAILED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        runs.finish(shop.home, shop.run, name, status)
+    if end.exit_code < 0 and not end.text:
+        kind = signal.Signals(-end.exit_code).name
+        memory = " (the system ends a process like this when memory runs out)" if kind == "SIGKILL" else ""
+        return End(end.exit_code, f"crashed: its process was ended by {kind}{memory}")
+    return end
+
+
+def _step_of(cmd: str) -> list[str] | None:
+    """Return step and options of `python -m components STEP OPTIONS`, None for any other command."""
+    words = shlex.split(cmd)
+    return words[3:] if words[:3] == ["python", "-m", "components"] and len(words) > 3 else None
+
+
+def _fork(shop: Workshop, name: str, step: list[str], inputs: Inputs) -> End:
+    journal = runs.journal_path(shop.home, shop.run, name)
+    scratch, lock = _scratch(shop.home, name, inputs.digest) if step[0] in _RESUMABLE else (None, None)
+    try:
+        server = process_server(shop.pipeline.project, step[0] in LIGHT)
+        end = server.run(Request(step[0], step[1:], journal.absolute(), scratch, shop.debug), _Listener(name))
+        if end.exit_code == 0 and scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+    finally:
+        if lock:
+            lock.release()
+    return end
+
+
+def _scratch(home: Path, name: str, digest: str) -> tuple[Path, FileLock | None]:
+    """Return the folder that a step resumes from, the same for the same code, parameters and inputs; the oldest others go."""
+    root = (home / "scratch").absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for old in folders[:-_KEPT_SCRATCHES]:
+        shutil.rmtree(old, ignore_errors=True)
+    scratch, lock = root / f"{name}-{digest[:32]}", FileLock(root / f"{name}-{digest[:32]}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:  # an isolated run trains the very same: leave its checkpoints to it
+        return root / f"{name}-{digest[:32]}-{os.getpid()}", None
+    scratch.mkdir(exist_ok=True)
+    return scratch, lock
+
+
+def _shell(project: Path, commands: str | list[str]) -> End:
+    """Run any other command as DVC does, `python` being this Python; its output becomes log lines."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    for command in [commands] if isinstance(commands, str) else commands:
+        process = subprocess.Popen(  # noqa: S602 (dvc.yaml's commands are shell lines)
+            command, shell=True, cwd=project, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            for text in process.stdout or ():
+                log.info("%s", text.rstrip())
+        finally:
+            code = process.wait()
+        if code:
+            return End(128 - code if code > 128 else code, f"`{command}` ended with code {code}")
+    return End(0)
+
+
+class _Listener:
+    """Passes a step's log lines and progress on to Prefect."""
+
+    def __init__(self, stage: str) -> None:
+        self._key = "progress-" + "".join(character if character.isalnum() else "-" for character in stage.lower())
+        self._artifact: Any = None
+        self._last = time.monotonic()
+
+    def __call__(self, kind: str, value: Any) -> None:
+        if kind == "log":
+            logging.getLogger(value.name).handle(value)
+            return
+        now = time.monotonic()
+        description, done, total, unit = value
+        if total and now - self._last >= _PROGRESS_EVERY_S:
+            self._last = now
+            percent, text = min(100.0, 100.0 * done / total), f"{description}: {done} of {total} {unit}"
+            if self._artifact is None:
+                self._artifact = create_progress_artifact(percent, key=self._key, description=text)
+            else:
+                update_progress_artifact(self._artifact, percent, description=text)

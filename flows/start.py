@@ -1,0 +1,107 @@
+"""How a run begins: input is checked while the Prefect server starts, and Prefect is imported last."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+log = logging.getLogger(__name__)
+
+_EXIT_CODES = {"Refused": 3, "Invalid input": 2, "Try again": 75, "Interrupted": 130}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asks of a run: the parameters of the flow `retrain`."""
+
+    data_version: Literal["checked-out", "latest"] = "checked-out"
+    params: dict[str, Any] | None = None
+    until: str | None = None
+    promote: Literal["auto", "never"] = "auto"
+    isolated: bool = False
+    wait: bool = False
+    debug: bool = False
+
+
+def start(options: Options) -> int:
+    """Run the flow once, with a Prefect server for its length if there is none, and return the exit code."""
+    from flows.servers import Prefect
+
+    project = Path.cwd()
+    prefect = Prefect(project / ".darkroom")
+    prefect.start()
+    try:
+        _preflight(project, options)
+        prefect.wait()
+        return run_flow(options)
+    finally:
+        prefect.stop()
+
+
+def run_flow(options: Options) -> int:
+    """Run the flow against the server that the environment names, and return the exit code."""
+    from flows.retrain import retrain
+
+    state = retrain(**asdict(options), return_state=True)
+    _send_the_rest()
+    if state.is_completed():
+        return 0
+    return _EXIT_CODES.get(str(state.name), 1)
+
+
+def _send_the_rest() -> None:
+    """Send Prefect the log lines and events that its workers still hold: the server may stop after this."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=5)
+    EventsWorker.drain_all(timeout=5)
+
+
+def _preflight(project: Path, options: Options) -> None:
+    """Look at what can be seen before a run begins: nothing is changed yet.
+
+    Raises:
+        DarkroomError: The input is wrong, or another run is at work.
+    """
+    from flows.lock import refuse_if_locked
+    from flows.parameters import dataset_name
+    from flows.pipeline import Pipeline
+
+    dataset_name(project, options.params or {})
+    pipeline = Pipeline(project)
+    try:
+        pipeline.stages(options.until)
+        if not options.isolated:
+            refuse_if_locked(project, options.wait)
+            if options.data_version == "checked-out":
+                pipeline.check_data()
+    finally:
+        pipeline.close()
+
+
+def serve(cron: str, latest: bool) -> None:
+    """Serve the flow on a schedule, with a local server that stays if none is running."""
+    import os
+
+    from flows import servers
+    from flows.isolation import git
+
+    project = Path.cwd()
+    home = project / ".darkroom"
+    git(project, "rev-parse", "--verify", "HEAD^{commit}")
+    if "PREFECT_API_URL" not in os.environ:
+        servers.up(home)
+    prefect = servers.Prefect(home)
+    prefect.start()
+    prefect.wait()
+    from flows.retrain import retrain
+
+    command = Path(sys.executable).parent / "prefect"
+    print(f"retraining at '{cron}', each run in a worktree of its own; its page: {prefect.api_url.removesuffix('/api')}")
+    print(f"to run it now: PREFECT_API_URL={prefect.api_url} {command} deployment run retrain/scheduled")
+    options = Options("latest" if latest else "checked-out", isolated=True)
+    retrain.serve(name="scheduled", cron=cron, parameters=asdict(options), limit=1, print_starting_message=False)
