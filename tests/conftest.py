@@ -59,3 +59,80 @@ def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"bucket-{uuid.uuid4().hex[:8]}"
     boto3.client("s3").create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data of scikit-learn's digits at 16 px, one channel: 1,100 train, 300 val, 397 test."""
+    import hashlib
+
+    import numpy as np
+    import pandas as pd
+    from sklearn.datasets import load_digits
+
+    from components.datasets.prepared import ORDER, POLICY, RECORD, write_split
+    from components.records import DatasetRef, PreparedRecord
+
+    digits = load_digits()
+    images = np.kron((digits.images * 15.9375).astype(np.uint8), np.ones((1, 2, 2), np.uint8))[..., None]
+    rows = pd.DataFrame({"image_id": [f"{index:04d}.png" for index in range(len(images))], "label": digits.target.astype(str)})
+    rows["sha256"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    shuffled = np.random.default_rng(0).permutation(len(images))
+    sides = dict(zip(("train", "val", "test"), np.split(shuffled, [1100, 1400]), strict=True))
+    folder = tmp_path_factory.mktemp("prepared")
+    for name, side in sides.items():
+        write_split(folder / name, rows.iloc[side].reset_index(drop=True), [{16: images[side]}], {16: images[side].shape})
+    np.save(folder / "train" / ORDER, np.arange(len(sides["train"]), dtype=np.int64))
+    scaled = images[sides["train"]] / 255
+    record = PreparedRecord(
+        task="classification",
+        dataset=DatasetRef(name="digits", version="1.1", manifest_digest="0" * 64, num_images=len(images)),
+        classes=[str(digit) for digit in range(10)],
+        channels=1,
+        resize="stretch",
+        sizes=[16],
+        mean=[float(scaled.mean())],
+        std=[float(scaled.std())],
+        counts={name: len(side) for name, side in sides.items()},
+        training_digest="1" * 64,
+    )
+    record.save(folder / RECORD)
+    (folder / POLICY).write_text("{}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_digits(prepared_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model that has learnt `prepared_digits`, as train leaves it."""
+    import torch
+
+    from components.datasets.policy import Policy
+    from components.datasets.prepared import Prepared
+    from components.protocols import Context, plugin
+    from components.records import ModelSpec, Preprocess
+    from components.training.loop import fit
+    from components.training.model_files import save_model
+    from components.training.options import FitOptions
+
+    prepared = Prepared.open(prepared_digits)
+    record = prepared.record
+    spec = ModelSpec(
+        task="classification",
+        model="resnet9",
+        model_options={"width": 8},
+        classes=record.classes,
+        preprocess=Preprocess(size_hw=(16, 16), channels=1, resize="stretch"),
+        mean=record.mean,
+        std=record.std,
+        dataset=record.dataset,
+        training_digest=record.training_digest,
+    )
+    torch.manual_seed(0)
+    task = plugin("components.tasks", "task", "classification")
+    evaluator = plugin("components.evaluation.metrics", "task", "classification")(record.classes)
+    model = task.build_model(spec)
+    options = FitOptions(epochs=3, lr=0.01, batch_size=64, schedule="onecycle", device="cpu", precision="float32")
+    fit(model, spec, task, evaluator, prepared.split("train"), prepared.split("val"), options, Policy(), context=Context())
+    folder = tmp_path_factory.mktemp("models") / "dense"
+    save_model(folder, model, spec)
+    return folder
