@@ -111,7 +111,7 @@ def trained_digits(prepared_digits: Path, tmp_path_factory: pytest.TempPathFacto
     from components.protocols import Context, plugin
     from components.records import ModelSpec, Preprocess
     from components.training.loop import fit
-    from components.training.model_files import save_model
+    from components.training.model_files import save_model, train_record
     from components.training.options import FitOptions
 
     prepared = Prepared.open(prepared_digits)
@@ -132,7 +132,8 @@ def trained_digits(prepared_digits: Path, tmp_path_factory: pytest.TempPathFacto
     evaluator = plugin("components.evaluation.metrics", "task", "classification")(record.classes)
     model = task.build_model(spec)
     options = FitOptions(epochs=3, lr=0.01, batch_size=64, schedule="onecycle", device="cpu", precision="float32")
-    fit(model, spec, task, evaluator, prepared.split("train"), prepared.split("val"), options, Policy(), context=Context())
+    fitted = fit(model, spec, task, evaluator, prepared.split("train"), prepared.split("val"), options, Policy(), context=Context())
     folder = tmp_path_factory.mktemp("models") / "dense"
     save_model(folder, model, spec)
+    train_record(fitted, model, spec, loaded="random weights").save(folder / "summary.json")
     return folder
