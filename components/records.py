@@ -128,6 +128,19 @@ class Interval(Record):
     high: float
 
 
+class CompressRecord(Record):
+    """compress → compression.json: what the variant lost and kept."""
+
+    variant: str
+    multiply_adds_before: int
+    multiply_adds: int
+    num_parameters_before: int
+    num_parameters: int
+    metric: str
+    value_before: float = Field(description="on the validation split, of the model it was made from")
+    value: float
+
+
 class EvaluationRecord(Record):
     """evaluate → who called it; metrics.json holds the same as flat numbers."""
 

@@ -11,14 +11,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
 from components.compression._options import CompressConfig
 from components.datasets.policy import Policy
 from components.datasets.prepared import Prepared, PreparedSplit
-from components.errors import DarkroomError, DataError, InputError
-from components.files import replacing
+from components.errors import DarkroomError, InputError
 from components.networks.structure import structure_of
 from components.progress import bar
 from components.protocols import Context, Evaluator, Task
@@ -28,6 +28,8 @@ from components.training.history import write_history
 from components.training.loop import fit
 from components.training.model_files import load_model, save_model, train_record
 from components.training.multiply_adds import multiply_adds
+from components.training.options import FitOptions
+from components.training.runtime import plain_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +38,7 @@ log = logging.getLogger(__name__)
 
 _MAX_LAYER_RATIO = 0.8
 _SEARCH_STEPS = 7  # halvings of the ratio: the multiply-adds come within about one percent of the target
-_GRADIENT_IMAGES = 1024
+_GRADIENT_IMAGES, _BATCH = 1024, 128
 
 Gradients = dict[str, torch.Tensor]
 
@@ -56,15 +58,12 @@ class Pruned:
         evaluator: Evaluator = find_plugin("components.evaluation.metrics", "task", spec.task)(spec.classes)
         size = spec.preprocess.size_hw[0]
         train, val = prepared.split("train", size), prepared.split("val", size)
-        kept = context.scratch / "pruned" if context.scratch else None
-        network, pruned_spec = _resume(kept) or _prune(dense, spec, task, evaluator, train, options)
-        if kept and not kept.exists():
-            with replacing(kept) as folder:
-                save_model(folder, network, pruned_spec)
+        network, pruned_spec = _prune(dense, spec, task, evaluator, train, options)
         before, after = multiply_adds(dense, spec.preprocess), multiply_adds(network, spec.preprocess)
         log.info("pruned: %.3g of %.3g million multiply-adds are left (%.0f%%); recovering", after / 1e6, before / 1e6, 100 * after / before)
         policy = Policy.model_validate(prepared.policy)
-        result = fit(network, task, evaluator, train, val, options.recovery, policy, context, description="recover", start=True)
+        recovery = options.recovery
+        result = fit(network, pruned_spec, task, evaluator, train, val, recovery, policy, context=context, description="recover", start=True)
         save_model(out, network, pruned_spec)
         record = train_record(result, network, pruned_spec, loaded="the tuned model, pruned")
         record.save(out / "summary.json")
@@ -72,21 +71,10 @@ class Pruned:
         return record
 
 
-def _resume(kept: Path | None) -> tuple[nn.Module, ModelSpec] | None:
-    """Return the pruned network of a run that was killed while it recovered."""
-    if kept is None or not kept.exists():
-        return None
-    try:
-        return load_model(kept)
-    except DataError as error:
-        log.warning("the pruned network of the interrupted run cannot be read (%s); pruning again", error)
-        return None
-
-
 def _prune(
     dense: nn.Module, spec: ModelSpec, task: Task, evaluator: Evaluator, train: PreparedSplit, options: CompressConfig
 ) -> tuple[nn.Module, ModelSpec]:
-    gradients = _gradients(dense, task, evaluator, train) if options.importance == "taylor" else {}
+    gradients = _gradients(dense, spec, task, evaluator, train) if options.importance == "taylor" else {}
     target = options.target_macs * multiply_adds(dense, spec.preprocess)
 
     def cost(network: nn.Module) -> float:
@@ -149,7 +137,7 @@ def pruned_copy(dense: nn.Module, example_NCHW: torch.Tensor, ratio: float, grad
     network = copy.deepcopy(dense).eval()
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(True)
-        parameter.grad = gradients[name].clone() if gradients else None
+        parameter.grad = gradients[name].clone() if name in gradients else None
     importance = torch_pruning.importance.GroupTaylorImportance() if gradients else torch_pruning.importance.GroupMagnitudeImportance(p=2)
     pruner = torch_pruning.pruner.BasePruner(
         network,
@@ -200,5 +188,14 @@ def _tensors(outputs: object) -> list[torch.Tensor]:
     return [tensor for item in items for tensor in _tensors(item)]
 
 
-def _gradients(dense: nn.Module, task: Task, evaluator: Evaluator, train: PreparedSplit) -> Gradients:
-    raise NotImplementedError
+def _gradients(dense: nn.Module, spec: ModelSpec, task: Task, evaluator: Evaluator, train: PreparedSplit) -> Gradients:
+    """Return the mean gradient of the loss over some training images, each parameter's by its name."""
+    chosen = train.order[:: max(1, len(train.order) // _GRADIENT_IMAGES)]
+    targets = evaluator.targets(train.rows)
+    loss_options = task.loss_options(FitOptions().model_dump(), targets, spec.classes)
+    network, cpu, runtime = copy.deepcopy(dense).eval(), torch.device("cpu"), plain_runtime("cpu")
+    for first in range(0, len(chosen), _BATCH):
+        batch = np.sort(chosen[first : first + _BATCH])
+        images = runtime.images(torch.from_numpy(train.images[batch]).permute(0, 3, 1, 2))
+        torch.autograd.backward(task.loss(network, images, task.collate([targets[image] for image in batch], cpu), loss_options))
+    return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}

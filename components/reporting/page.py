@@ -1,0 +1,127 @@
+"""The run as one self-contained HTML page: readable on a phone, printable, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from components.files import replacing
+from components.records import Interval, Verdict
+from components.reporting import sources
+from components.reporting.charts import interval_chart
+from components.reporting.records import Judgement, RunReport
+
+_OUTCOMES = {
+    "promoted": ("good", "promoted"),
+    "kept": ("fair", "champion kept"),
+    "refused": ("bad", "refused"),
+    "stopped": ("fair", "stopped"),
+    "failed": ("bad", "failed"),
+    "unchanged": ("calm", "nothing to do"),
+}
+
+
+def write_page(report: RunReport, root: Path, out: Path) -> None:
+    """Write the page of a run.
+
+    What stages left under `root` is shown as far as they ran, were skipped or refused in this run; the rest is left out.
+
+    Args:
+        report: What happened.
+        root: The folder with reports/ and models/.
+        out: The file to write, for example reports/index.html.
+
+    Raises:
+        DataError: A stage that is said to have run left a damaged record.
+    """
+    html = render(report, root)
+    with replacing(out) as file:
+        file.write_text(html, encoding="utf-8")
+
+
+def render(report: RunReport, root: Path) -> str:
+    """Return the page of a run; see `write_page`."""
+    stages = sources.reached(report.stages)
+    validation = sources.read_validation(root) if "validate" in stages else None
+    evaluation = sources.read_evaluation(root) if "evaluate" in stages else None
+    longest = max((stage.seconds or 0 for stage in report.stages), default=0)
+    tone, chip = _OUTCOMES[report.outcome]
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            tone=tone,
+            chip=chip,
+            dataset=report.dataset or (validation.verdict.dataset if validation else None),
+            longest=max(longest, 1e-9),
+            validation=validation,
+            expectations=_by_importance(validation.verdict) if validation else [],
+            evaluation=evaluation,
+            curves=sources.read_curves(root, stages),
+            artifacts=sources.read_artifacts(root, stages),
+            preview=sources.picture(root / "reports/augmentation/policy.png") if "augment" in stages else None,
+            contest=_contest(report.decision),
+        )
+    )
+
+
+def _by_importance(verdict: Verdict) -> list[Any]:
+    return sorted(verdict.expectations, key=lambda one: (one.success, one.level != "fail"))
+
+
+def _contest(decision: Judgement | None) -> dict[str, Markup] | None:
+    """Return the charts of champion against challenger."""
+    comparison = decision.comparison if decision else None
+    if decision is None or comparison is None:
+        return None
+    rows = [(decision.champion or "champion", "a", comparison.a), (decision.challenger, "b", comparison.b)]
+    return {"models": Markup(interval_chart(rows)), "gain": Markup(interval_chart([("gain", "b", comparison.gain)], zero=0.0))}  # noqa: S704 - escaped there
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("components.reporting", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": _percent, "points": _points, "span": _span, "seconds": _seconds, "size": _size, "label": _label, "svg": Markup}
+    return environment
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.2f}%"
+
+
+def _points(share: float) -> str:
+    """A difference of shares in percentage points."""
+    return f"{100 * share:+.2f}".replace("-", "−")
+
+
+def _span(interval: Interval) -> str:
+    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f}".replace("-", "−")
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _size(num_bytes: int | None) -> str:
+    if num_bytes is None:
+        return "–"
+    return f"{num_bytes / 1e6:.2f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB"
+
+
+def _label(name: str) -> str:
+    """A metric's key for people."""
+    return {"nll": "negative log-likelihood", "f1": "F1 (macro)", "precision": "precision (macro)", "recall": "recall (macro)"}.get(
+        name, name.replace("_", " ").replace("top3", "top-3").replace("top5", "top-5")
+    )

@@ -1,0 +1,66 @@
+"""What a run tells the page; the rest stands in the run's own reports."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from components.evaluation.comparison import PairedComparison
+from components.records import DatasetRef, Record
+
+Outcome = Literal["promoted", "kept", "refused", "stopped", "failed", "unchanged"]
+StageState = Literal["ran", "skipped", "failed", "refused", "not reached"]
+
+
+class StageLine(Record):
+    """One stage of the run."""
+
+    name: str = Field(description="as in dvc.yaml, for example export@dense-onnx")
+    state: StageState
+    seconds: float | None = None
+    text: str = Field(default="", description="one line: why it failed, or what it found")
+
+
+class Check(Record):
+    """One rule of a promotion, with what was found."""
+
+    name: str
+    found: str
+    limit: str
+    passed: bool
+
+
+class Judgement(Record):
+    """Whether the challenger became champion, and why."""
+
+    verdict: Literal["promoted", "refused", "unchanged", "not judged"]
+    reason: str
+    challenger: str = Field(description="NAME/VERSION")
+    champion: str | None = Field(default=None, description="NAME/VERSION of the one before; null: there was none")
+    checks: list[Check] = Field(default=[])
+    comparison: PairedComparison | None = None
+
+
+class Command(Record):
+    """Where to look next."""
+
+    what: str
+    command: str
+
+
+class RunReport(Record):
+    """The run itself: what `write_page` cannot read from the folders of the stages."""
+
+    name: str = Field(description="the model's name")
+    run_id: str
+    command: str = Field(default="", description="how the run was started")
+    started: str = Field(description="date and time for people")
+    seconds: float
+    outcome: Outcome
+    headline: str = Field(description="one sentence: what came of it")
+    dataset: DatasetRef | None = None
+    stages: list[StageLine] = Field(default=[])
+    decision: Judgement | None = None
+    lineage: dict[str, str] = Field(default={}, description="shown in this order")
+    commands: list[Command] = Field(default=[])

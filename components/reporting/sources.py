@@ -1,0 +1,157 @@
+"""What the stages of a run left in their folders, read for the page; a stage that was not reached this time gives nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from components.records import BenchmarkRecord, ExportRecord, ParityRecord, Verdict
+from components.reporting.charts import Line, line_chart
+from components.reporting.records import StageLine
+
+_HISTORIES = {
+    "train": ("train", "models/base"),
+    "finetune": ("fine-tune", "models/tuned"),
+    "compress@pruned": ("recover after pruning", "models/pruned"),
+}
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The verdict on the data, failed expectations first."""
+
+    verdict: Verdict
+    failures: pd.DataFrame
+    num_failures: int
+    picture: str | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """metrics.json as rows (name, value, low, high), and what stands beside it."""
+
+    metric: str
+    metrics: list[tuple[str, float, float, float]]
+    num_images: int
+    baseline: float
+    per_class: pd.DataFrame
+    num_classes: int
+    slices: pd.DataFrame
+    confusion: str | None
+    reliability: str | None
+    mistakes: str | None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One training: its name and charts."""
+
+    name: str
+    loss: str
+    accuracy: str | None
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One exported artifact with its proof and its measurements, where they were made."""
+
+    record: ExportRecord
+    parity: ParityRecord | None
+    benchmark: BenchmarkRecord | None
+
+
+def reached(stages: Iterable[StageLine]) -> set[str]:
+    """Return the stages whose outputs belong to this run: a gate that refused has written its report."""
+    return {stage.name for stage in stages if stage.state in ("ran", "skipped", "refused")}
+
+
+def picture(path: Path) -> str | None:
+    """Return a PNG file as a data URI; None if there is none."""
+    if not path.is_file():
+        return None
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def read_validation(root: Path, rows: int = 12) -> Validation:
+    """Read reports/validation."""
+    folder = root / "reports/validation"
+    failures = _read_csv(folder / "failures.csv")
+    return Validation(
+        verdict=Verdict.load(folder / "verdict.json"),
+        failures=failures.head(rows),
+        num_failures=len(failures),
+        picture=picture(folder / "pictures/offenders.png"),
+    )
+
+
+def read_evaluation(root: Path, rows: int = 20) -> Evaluation:
+    """Read reports/evaluation; of classes and slices the worst."""
+    folder = root / "reports/evaluation"
+    numbers: dict[str, float] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    names = [name for name in numbers if f"{name}_low" in numbers]
+    baseline = next(name for name in numbers if name.startswith("baseline_"))
+    metric = baseline.removeprefix("baseline_")
+    names.sort(key=lambda name: (name != metric, name))
+    per_class = _read_csv(folder / "per_class.csv", {"class": str})
+    slices = _read_csv(folder / "slices.csv", {"column": str, "value": str})
+    return Evaluation(
+        metric=metric,
+        metrics=[(name, numbers[name], numbers[f"{name}_low"], numbers[f"{name}_high"]) for name in names],
+        num_images=int(numbers["num_images"]),
+        baseline=numbers[baseline],
+        per_class=per_class.sort_values(str(per_class.columns[2]), kind="stable").head(rows),
+        num_classes=len(per_class),
+        slices=slices.head(rows),
+        confusion=picture(folder / "pictures/confusion.png"),
+        reliability=picture(folder / "pictures/reliability.png"),
+        mistakes=picture(folder / "pictures/mistakes.png"),
+    )
+
+
+def read_curves(root: Path, stages: set[str]) -> list[Curves]:
+    """Read the history of each training of this run; one without an epoch has no curve."""
+    found: list[Curves] = []
+    for stage, (name, folder) in _HISTORIES.items():
+        history = _read_csv(root / folder / "history.csv") if stage in stages else pd.DataFrame()
+        if history.empty:
+            continue
+        accuracy = [column for column in map(str, history.columns) if column.startswith("val_") and column != "val_loss"]
+        losses = [_line(history, column, kind) for column, kind in (("train_loss", "a"), ("val_loss", "b")) if column in history]
+        shares = [_line(history, column, "b") for column in accuracy[:1]]
+        found.append(Curves(name, line_chart(losses, percent=False), line_chart(shares, percent=True) if shares else None, len(history)))
+    return found
+
+
+def read_artifacts(root: Path, stages: set[str]) -> list[Artifact]:
+    """Read every artifact that a stage export@NAME of this run made or refused."""
+    found: list[Artifact] = []
+    for name in sorted(stage.removeprefix("export@") for stage in stages if stage.startswith("export@")):
+        folder = root / "models/exported" / name
+        parity, benchmark = folder / "parity.json", root / f"reports/benchmark/{name}.json"
+        found.append(
+            Artifact(
+                record=ExportRecord.load(folder / "artifact.json"),
+                parity=ParityRecord.load(parity) if parity.exists() else None,
+                benchmark=BenchmarkRecord.load(benchmark) if benchmark.exists() else None,
+            )
+        )
+    return found
+
+
+def _line(history: pd.DataFrame, column: str, kind: str) -> Line:
+    values = history[["epoch", column]].dropna()
+    return Line(column, kind, [(float(epoch), float(value)) for epoch, value in values.itertuples(index=False)])
+
+
+def _read_csv(path: Path, types: dict[str, type] | None = None) -> pd.DataFrame:
+    """Read a table; empty where there is no file or no row."""
+    try:
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return pd.DataFrame()
