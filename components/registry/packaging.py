@@ -58,7 +58,7 @@ def signature() -> Any:
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import Array, DataType
 
-    outputs = [ColSpec("string", "label"), ColSpec("double", "score"), ColSpec(Array(DataType.double), "probabilities")]
+    outputs: list[Any] = [ColSpec("string", "label"), ColSpec("double", "score"), ColSpec(Array(DataType.double), "probabilities")]
     return ModelSignature(inputs=Schema([ColSpec("binary", "image")]), outputs=Schema(outputs))
 
 

@@ -1,4 +1,7 @@
-"""The bundle as an MLflow model. MLflow runs this file where the model is loaded: needs ONNX Runtime, no torch, nothing of Darkroom but what is packed with it."""
+"""The bundle as an MLflow model; MLflow runs this file where the model is loaded.
+
+It needs ONNX Runtime, no torch, and nothing of Darkroom but what is packed with it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 from PIL import Image
 
 from components.serving.bundle import Bundle
@@ -19,7 +22,7 @@ from components.serving.bundle import Bundle
 _BATCH = 64
 
 
-class BundleModel(mlflow.pyfunc.PythonModel):
+class BundleModel(PythonModel):
     """Images in a column `image` → label, score, probabilities."""
 
     def load_context(self, context: Any) -> None:
