@@ -28,7 +28,7 @@ from components.training.multiply_adds import multiply_adds
 from components.training.optimizers import ParameterPlan, everything, freeze
 from components.training.options import FitOptions
 from components.training.out_of_memory import is_out_of_memory, out_of_memory
-from components.training.runtime import Runtime, choose_runtime, restored_runtime
+from components.training.runtime import Runtime, choose_runtime, restored_runtime, threads
 from components.training.schedules import lr_factor
 from components.training.state import TrainingState
 
@@ -109,7 +109,8 @@ def fit(
         if not len(split.images):
             raise DataError(f"the split {name} is empty: a training needs images to learn from and images to judge by. See split.shares")
     loop = _Loop(model, spec, task, evaluator, train, val, options=options, policy=policy, context=context, plan=plan)
-    return loop.run(description, start)
+    with threads(loop.runtime.num_threads):
+        return loop.run(description, start)
 
 
 class _Loop:

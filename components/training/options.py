@@ -54,6 +54,9 @@ class LoopOptions(BaseModel):
     precision: Literal["auto", "float32", "bf16"] = "auto"
     channels_last: Switch = "auto"
     compile: Switch = "auto"
+    num_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        default="auto", description="of the CPU; auto: one for small networks, else all"
+    )
     checkpoint_minutes: float = Field(default=10.0, gt=0, description="beside the checkpoint at every epoch")
 
     @model_validator(mode="after")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 #: Multiply-adds of one image from which bf16 on a CPU pays for its casts (measured: benchmarks/auto_settings.py).
 BF16_MULTIPLY_ADDS = 20_000_000
+#: Multiply-adds of a batch up to which a second CPU thread costs more than it brings: each layer waits for the slower of two, which on a
+#: busy machine (a server that starts, another training) made steps twenty times as long.
+ONE_THREAD_MULTIPLY_ADDS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,9 @@ def choose_runtime(options: FitOptions, model: nn.Module, multiply_adds: int) ->
     else:
         precision = "bf16" if cpu_has_bf16() and _bf16_pays_on_cpu(model, multiply_adds) else "float32"
     compiled = (device.type == "cuda" and _can_compile()) if options.compile == "auto" else options.compile == "on"
-    return Runtime(device, precision, channels_last, compiled, torch.get_num_threads())
+    small = device.type == "cpu" and multiply_adds * options.batch_size <= ONE_THREAD_MULTIPLY_ADDS
+    num_threads = options.num_threads if options.num_threads != "auto" else 1 if small else torch.get_num_threads()
+    return Runtime(device, precision, channels_last, compiled, num_threads)
 
 
 def restored_runtime(settings: dict[str, Any], chosen: Runtime) -> Runtime:
@@ -116,9 +122,18 @@ def restored_runtime(settings: dict[str, Any], chosen: Runtime) -> Runtime:
             "the checkpoint was written on %s, this run goes on on %s: the weights will not be the same bit by bit", before.device, chosen.device
         )
         return chosen
-    if before.num_threads != torch.get_num_threads():
-        torch.set_num_threads(before.num_threads)
     return before
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run the block with `count` CPU threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cpu_has_bf16() -> bool:
