@@ -58,7 +58,7 @@ def _lines(caption: str, draw: ImageDraw.ImageDraw) -> list[str]:
             first = first[1:]
         first = f"…{first}"
     lines = [first, ""]
-    for letter in rest:
+    for letter in " ".join(rest.split()):
         if draw.textlength(lines[-1] + letter) > _TILE:
             lines.append("")
         lines[-1] += letter

@@ -20,11 +20,7 @@ _READERS = (
     PpmImagePlugin.PpmImageFile,
 )
 FORMATS = tuple(str(reader.format) for reader in _READERS)
-#: Above this an image is taken for a decompression bomb; 3 bytes a pixel are half a gigabyte here.
-MAX_PIXELS = 178_956_970
 _EXIF_ORIENTATION = 0x0112
-
-Image.MAX_IMAGE_PIXELS = None  # Pillow only warns up to twice its limit, then raises; `open_image` has the one limit
 
 
 class Header(NamedTuple):
@@ -44,13 +40,11 @@ def open_image(content: bytes) -> Image.Image:
     if not content:
         raise DataError("the file is empty")
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"refused as a decompression bomb: {error}") from error
     except Exception as error:  # Pillow's readers raise whatever they trip over: struct.error, KeyError, SyntaxError …
         raise DataError(f"no image that can be read ({_kind(content)}); expected one of {', '.join(FORMATS)}") from error
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{width}×{height} pixels are more than {MAX_PIXELS:,}: refused as a decompression bomb")
-    return image
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -71,4 +65,7 @@ def read_header(content: bytes) -> Header | None:
 
 
 def _kind(content: bytes) -> str:
-    return "it begins like text" if content[:64].isascii() and content[:64].decode("ascii").isprintable() else f"it begins with {content[:8]!r}"
+    start = content[:24].strip()
+    return (
+        f"it is text: '{start.decode('ascii')} …'" if start.isascii() and start.decode("ascii").isprintable() else f"it begins with {content[:8]!r}"
+    )

@@ -126,6 +126,8 @@ def write_dataset(images: Iterable[ImportedImage], info: DatasetInfo, root: Path
 
 
 def _row(image: ImportedImage, shards: ShardWriter) -> dict[str, Any]:
+    if not image.image_id.isprintable():  # an undecodable name has surrogates, which are not printable
+        raise DataError(f"the name {image.image_id!r} is no text in UTF-8, or has unprintable letters; rename the file")
     taken = [column for column in image.row if column in _GIVEN_BY_THE_BYTES]
     if taken:
         raise DataError(f"{image.image_id}: the column '{taken[0]}' is the manifest's own; a source may not give it")

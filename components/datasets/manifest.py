@@ -104,7 +104,11 @@ def write_manifest(frame: pd.DataFrame, path: Path) -> None:
     arrays: dict[str, pa.Array] = {}
     for column, kind in [*COLUMNS.items(), *((name, None) for name in extra), *ANNOTATIONS.items()]:
         values = frame[column] if column in frame else pd.Series([None] * len(frame), dtype=object)
-        arrays[column] = pa.array(values, type=kind, from_pandas=True)
+        try:
+            arrays[column] = pa.array(values.astype(object) if pd.api.types.is_string_dtype(values) else values, type=kind, from_pandas=True)
+        except (pa.ArrowException, TypeError) as error:
+            expected = kind or "one kind of value"
+            raise DataError(f"the column '{column}' cannot be stored: {error}; expected {expected}") from None
     table = pa.table(arrays).replace_schema_metadata({"schema_version": str(SCHEMA_VERSION)})
     pq.write_table(table, path, compression="zstd")
 
@@ -133,14 +137,18 @@ def read_manifest(folder: Path) -> pd.DataFrame:
             raise DataError(f"{path}: column '{column}' is missing; found {', '.join(table.column_names)}")
         if table.schema.field(column).type not in (kind, pa.null()):
             raise DataError(f"{path}: column '{column}' is {table.schema.field(column).type}, expected {kind}")
+    for column in ("shard", "offset", "length"):
+        if table.column(column).null_count:
+            raise DataError(f"{path}: column '{column}' has rows without a value: those images could not be read; import the dataset again")
+    if not table.num_rows:
+        raise DataError(f"{path} holds no images")
     return text_columns_as_objects(table).astype(NULLABLE_INTEGERS)
 
 
 def text_columns_as_objects(table: pa.Table) -> pd.DataFrame:
     """Return a table as a frame in which texts are str or None, never NaN."""
-    texts = {
-        name for name in table.column_names if pa.types.is_string(table.schema.field(name).type) or pa.types.is_null(table.schema.field(name).type)
-    }
+    are_texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
+    texts = {field.name for field in table.schema if any(are_text(field.type) for are_text in are_texts)}
     columns = {name: table.column(name) for name in table.column_names}
     return pd.DataFrame(
         {name: pd.Series(values.to_pylist(), dtype=object) if name in texts else values.to_pandas() for name, values in columns.items()}

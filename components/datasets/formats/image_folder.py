@@ -43,8 +43,7 @@ class ImageFolder:
                 if not _is_image(path):
                     skipped += 1
                     continue
-                with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of 60,000 files costs more than reading it
-                    yield ImportedImage(os.path.relpath(path, source).replace(os.sep, "/"), file.read(), row)
+                yield ImportedImage(os.path.relpath(path, source).replace(os.sep, "/"), _read(path), row)
         if skipped:
             log.info("%d files of %s left out: their names end in none of %s", skipped, source, " ".join(sorted(SUFFIXES)))
 
@@ -87,6 +86,14 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _is_image(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in SUFFIXES  # noqa: PTH122
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of 60,000 files costs more than reading it
+            return file.read()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _holds_images(folder: Path) -> bool:
