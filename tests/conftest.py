@@ -137,3 +137,16 @@ def trained_digits(prepared_digits: Path, tmp_path_factory: pytest.TempPathFacto
     save_model(folder, model, spec)
     train_record(fitted, model, spec, loaded="random weights").save(folder / "summary.json")
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported_digits(trained_digits: Path, prepared_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`trained_digits` as the export step leaves it: dense-onnx/, dense-onnx_int8/, dense-torch_export/, and benchmark/."""
+    from components.steps.export import ExportConfig, export
+
+    folder = tmp_path_factory.mktemp("exported")
+    formats = ["onnx", "onnx_int8", "torch_export"]
+    for name in formats:
+        out = folder / f"dense-{name}"
+        export(ExportConfig(formats=formats), "dense", name, prepared_digits, trained_digits, out, folder / "benchmark" / f"dense-{name}.json")
+    return folder
