@@ -61,6 +61,8 @@ def import_dataset(
         InputError: The name is taken or reserved, the format unknown, or the source not of that format. Nothing was changed.
     """
     check_name(name, root, replace)
+    if not version.strip():
+        raise InputError("the version is empty; expected the data team's name for this state of the data, for example 1.0.0")
     reader = _format_of(source, format)
     info = DatasetInfo(name=name, version=version, task="classification", classes=reader.classes(source))
     return write_dataset(reader.images(source), info, root, replace, total=reader.count(source))
@@ -76,7 +78,7 @@ def check_name(name: str, root: Path, replace: bool) -> None:
         raise InputError(f"the name '{name}' is reserved: the steps write {root / name}. Choose another")
     if not name or not all(letter.isascii() and (letter.isalnum() or letter in "_.-") for letter in name) or not name[0].isalnum():
         raise InputError(f"'{name}' is no name for a dataset; expected letters, digits and . _ - after a letter or digit")
-    if (root / name).exists() and not replace:
+    if ((root / name).exists() or (root / f"{name}.dvc").exists()) and not replace:
         raise InputError(f"{root / name} exists; say --replace to put the new data in its place, or choose another name")
 
 

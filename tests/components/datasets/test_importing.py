@@ -82,9 +82,20 @@ def test_a_taken_name_is_refused_and_kept_unless_replace_is_said(source: Path, t
     assert len(read_manifest(tmp_path / "pets")) == 2
 
 
+def test_a_name_that_dvc_tracks_is_taken_even_where_its_data_is_not_pulled(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "pets.dvc").touch()
+    with pytest.raises(InputError, match="say --replace"):
+        import_dataset(str(source), "pets", tmp_path)
+
+
+def test_an_empty_version_is_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the version is empty"):
+        import_dataset(str(source), "pets", tmp_path, version=" ")
+
+
 @pytest.mark.parametrize("name", ["training", "Splits", "splits.parquet", "../pets", "", ".pets", "pets and cats"])
 def test_reserved_and_impossible_names_are_refused(source: Path, tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="reserved|no name"):
+    with pytest.raises(InputError, match=r"reserved|no name"):
         import_dataset(str(source), name, tmp_path)
 
 

@@ -130,7 +130,7 @@ def test_a_refused_or_stale_verdict_stops_it(tmp_path: Path) -> None:
 
 def test_an_empty_side_and_a_class_without_training_images_are_errors(tmp_path: Path) -> None:
     tiny = _dataset(tmp_path / "one/pets", _frame([1, 2]))
-    with pytest.raises(DataError, match="the split '(val|test|train)' is empty: 2 images"):
+    with pytest.raises(DataError, match=r"the split '(val|test|train)' is empty: 2 images"):
         split(CONFIG, tiny, tmp_path / "one/verdict.json", tmp_path / "splits.parquet")
     given = np.resize(["train", "test"], 40).tolist()
     one_sided = _dataset(tmp_path / "two/pets", _frame(list(range(40)), given=given))

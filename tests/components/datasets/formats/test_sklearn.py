@@ -28,5 +28,5 @@ def test_digits_are_the_pixels_that_scikit_learn_ships() -> None:
 def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
     assert plugin.matches("sklearn:iris")
     assert not plugin.matches("digits")
-    with pytest.raises(ConfigError, match="unknown scikit-learn dataset 'iris'.*digits"):
+    with pytest.raises(ConfigError, match=r"unknown scikit-learn dataset 'iris'.*digits"):
         plugin.classes("sklearn:iris")
