@@ -110,7 +110,7 @@ def _download(version: Version, folder: Path) -> None:
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     partial.mkdir(parents=True)
     try:
-        downloaded = download_artifacts(f"models:/{version.name}/{version.number}/artifacts/bundle", dst_path=str(partial))
+        downloaded = download_artifacts(f"models:/{version.name}/{version.number}/artifacts/{version.digest}", dst_path=str(partial))
         shutil.move(downloaded, partial / "whole")
         verify(partial / "whole")
         (partial / "whole").replace(folder)

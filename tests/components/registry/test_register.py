@@ -1,0 +1,145 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.errors import ConfigError, DataError, GateRefused, TransientError
+from components.records import BundleRecord, ExportRecord
+from components.registry.lineage import Lineage
+from components.registry.versions import fetch_bundle, resolve, versions
+from components.tracking import runs
+from components.tracking.shipping import mlflow_run_id, ship_pending
+from components.tracking.store import connect
+from tests.components.registry.conftest import Project
+
+
+def test_a_bundle_becomes_one_version_however_often_it_is_registered(project: Project) -> None:
+    project.train(accuracy=0.9)
+    first, again = project.register(), project.register()
+    assert (first.version, first.created) == (1, True)
+    assert (again.version, again.created) == (1, False)
+    project.train(accuracy=0.8)
+    assert project.register().version == 2
+    client = connect(project.home)
+    assert [version.number for version in versions(client, "toy")] == [1, 2]
+    assert resolve(client, "toy@challenger").number == 2
+    assert project.register(name="other").name == "other"
+
+
+def test_the_lineage_goes_with_the_version(project: Project) -> None:
+    for command in (["init", "-q"], ["add", "params.yaml", "data/toy.dvc"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "data"]):
+        subprocess.run(["git", *command], cwd=project.root, check=True)
+    runs.start_run(project.home, "r1", "toy", "retrain")
+    ship_pending(project.home)
+    run_id = mlflow_run_id(project.home, "r1")
+    project.train(accuracy=0.9)
+    project.register(run_id=run_id)
+    bundle = fetch_bundle(project.home, "toy@challenger")
+    lineage = Lineage.load(bundle / "lineage" / "lineage.json")
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project.root, capture_output=True, text=True, check=True).stdout.strip()
+    assert (lineage.git_commit, lineage.git_dirty, lineage.run_id) == (commit, True, run_id)
+    assert lineage.dvc_hash == "0123456789abcdef0123456789abcdef.dir"
+    assert (lineage.dataset.name, lineage.dataset.version) == ("toy", "1.0")
+    assert lineage.params == {"data": {"name": "toy"}, "train": {"lr": 0.1}}
+    assert lineage.settings["device"] == "cpu"
+    assert lineage.training_digest == project.spec().training_digest
+    assert (bundle / "lineage" / "params.yaml").read_bytes() == (project.root / "params.yaml").read_bytes()
+    found = connect(project.home).get_model_version("toy", "1")
+    assert found.run_id == run_id
+    assert found.tags["darkroom.git_commit"] == commit
+    assert found.tags["darkroom.dvc_hash"] == lineage.dvc_hash
+    assert "| dense-onnx **(serves)** |" in found.description
+    assert found.description == (bundle / "card.md").read_text()
+
+
+def test_without_a_git_repository_the_lineage_says_so(project: Project) -> None:
+    project.train(accuracy=0.9)
+    lineage = project.register().lineage
+    assert (lineage.git_commit, lineage.git_dirty) == (None, None)
+
+
+@pytest.mark.parametrize("required", [pytest.param(["dense-onnx"], id="refused"), pytest.param(["dense-onnx_int8"], id="not exported")])
+def test_a_required_artifact_that_is_not_good_stops_the_registration(project: Project, required: list[str]) -> None:
+    project.train(accuracy=0.9, refusals=["accuracy falls by 50.00%"] if required == ["dense-onnx"] else [])
+    with pytest.raises(GateRefused, match=required[0]):
+        project.register(required=required)
+    assert versions(connect(project.home), "toy") == []
+    assert not list((project.home / "bundles").glob("*"))
+
+
+def test_what_is_to_serve_has_to_be_there_and_to_run_without_torch(project: Project) -> None:
+    project.train(accuracy=0.9)
+    with pytest.raises(ConfigError, match="There are: dense-onnx"):
+        project.register(required=[], artifact="dense-onxx")
+    exported = project.root / "models" / "exported"
+    record = ExportRecord.load(exported / "dense-onnx" / "artifact.json")
+    record.model_copy(update={"format": "torch_export", "file": "model.pt2"}).save(exported / "dense-torch_export" / "artifact.json")
+    with pytest.raises(ConfigError, match="needs torch"):
+        project.register(required=[], artifact="dense-torch_export")
+    project.train(accuracy=0.9, refusals=["too slow"])
+    with pytest.raises(GateRefused, match="too slow"):
+        project.register(required=[])
+
+
+def test_an_artifact_that_is_not_the_proven_file_is_refused(project: Project) -> None:
+    project.train(accuracy=0.9)
+    path = project.root / "models" / "exported" / "dense-onnx" / "model.onnx"
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(DataError, match="not the file that was proven"):
+        project.register()
+
+
+def test_an_artifact_of_another_model_is_refused(project: Project) -> None:
+    project.train(accuracy=0.9, classes=["bee", "ant", "cat"])
+    project.spec().save(project.root / "models" / "tuned" / "spec.json")
+    with pytest.raises(DataError, match="classes"):
+        project.register()
+
+
+def test_a_downloaded_bundle_is_the_one_that_was_registered(project: Project) -> None:
+    project.train(accuracy=0.9)
+    registered = project.register()
+    before = BundleRecord.load(registered.bundle / "bundle.json")
+    registered.bundle.rename(project.root / "put-away")
+    fetched = fetch_bundle(project.home, "toy/1")
+    assert BundleRecord.load(fetched / "bundle.json") == before
+    (fetched / "card.md").write_text("changed")
+    with pytest.raises(DataError, match=r"card.md not as"):
+        fetch_bundle(project.home, "toy/1")
+
+
+def test_a_registry_that_is_away_is_transient_and_leaves_nothing_half_done(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.train(accuracy=0.9)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(TransientError):
+        project.register()
+    assert not list((project.home / "bundles").glob("*"))
+
+
+def test_names_that_do_not_exist_are_answered_with_those_that_do(project: Project) -> None:
+    from components.errors import InputError
+
+    with pytest.raises(InputError, match="no model is registered yet"):
+        fetch_bundle(project.home, "toy@champion")
+    project.train(accuracy=0.9)
+    project.register()
+    for ref, there_are in (("tow@champion", "toy"), ("toy@champion", "challenger"), ("toy/7", "1")):
+        with pytest.raises(InputError, match=f"There are: {there_are}"):
+            fetch_bundle(project.home, ref)
+    with pytest.raises(InputError, match="expected NAME/VERSION or NAME@ALIAS"):
+        fetch_bundle(project.home, "toy")
+
+
+def test_the_start_of_the_next_training_carries_its_training_images(project: Project) -> None:
+    from components.registry.bundle import training_images
+    from components.registry.versions import write_start
+
+    project.train(accuracy=0.9)
+    known = training_images(project.register().bundle)
+    write_start(project.home, "toy@challenger", project.root / "models" / "start")
+    assert '"models:/toy/1"' in (project.root / "models" / "start" / "start.json").read_text()
+    project.set_sides(lambda number: "train" if number % 3 == 0 else "test")
+    project.train(accuracy=0.8)
+    later = training_images(project.register().bundle)
+    assert set(known) < set(later)
+    assert not Path(project.root / "models" / "start" / "bundle.json").exists()
