@@ -14,7 +14,7 @@ from flows.stages import Outcome
 from flows.terminal import say
 
 if TYPE_CHECKING:
-    from components.reporting.records import Judgement
+    from components.registry.decision import Decision
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Account:
         self.model = ""
         self.version: int | None = None
         self.registered_now = False
-        self.decision: Judgement | None = None
+        self.decision: Decision | None = None
         self.lineage: dict[str, str] = {}
         self._shipper: Shipper | None = None
 
@@ -88,6 +88,7 @@ class Account:
         from flows import summary
 
         report = summary.run_report(self, project)
+        report.save(self.home / "last-run.json")
         page = project / "reports" / "index.html"
         write_page(report, project, page)
         if (project / ".darkroom").is_symlink():  # the worktree goes, its page stays

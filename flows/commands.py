@@ -70,6 +70,7 @@ def track(project: Path, folder: str) -> None:
 
     with readable():
         repo = Repo(str(project))
+        repo.scm_context.quiet = True
         try:
             repo.add(folder)
         finally:

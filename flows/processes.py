@@ -192,7 +192,9 @@ def _serve(connection: Connection, preload: Sequence[str]) -> None:
         except EOFError:
             return
         if failed:
-            connection.send(("failed", failed))
+            if request.debug:
+                print(failed, file=sys.stderr)
+            connection.send(("failed", f"the code could not be imported: {failed.strip().splitlines()[-1]}"))
             connection.send(("end", 1))
             continue
         pid = os.fork()
@@ -230,8 +232,10 @@ def _child(connection: Connection, request: Request) -> NoReturn:
         code = _run(connection, request)
     except KeyboardInterrupt:
         code = 130
-    except BaseException:
-        connection.send(("failed", traceback.format_exc()))
+    except Exception as error:
+        if request.debug:
+            traceback.print_exc()
+        connection.send(("failed", f"a bug: {type(error).__name__}: {error}. The whole story: the same command with --debug"))
     finally:
         logging.shutdown()
         sys.stdout.flush()
@@ -255,7 +259,9 @@ def _run(connection: Connection, request: Request) -> int:
         tracker = JournalTracker(request.journal) if request.journal else NullTracker()
         run_step(request.step, request.options, Context(tracker=tracker, scratch=request.scratch))
     except DarkroomError as error:
-        connection.send(("failed", traceback.format_exc() if request.debug else str(error)))
+        if request.debug:
+            traceback.print_exc()
+        connection.send(("failed", str(error)))
         return error.exit_code
     except SystemExit as error:  # argparse, on a wrong option in dvc.yaml
         return error.code if isinstance(error.code, int) else 1

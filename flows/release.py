@@ -47,7 +47,7 @@ def release(project: Path, account: Account, promote: bool, isolated: bool) -> N
     if registered is None or not promote:
         return
     decision = _step(account, "promote", lambda: _promote(project, account, settings, registered))
-    if decision is not None and decision.verdict != "refused":
+    if decision is not None:
         _step(account, "publish", lambda: _publish(account, settings, registered.name))
 
 
@@ -94,6 +94,8 @@ def _promote(project: Path, account: Account, settings: Settings, registered: Re
 
     decision = judge_and_promote(project, account.home, registered.name, registered.version, settings.promote)
     account.decision = decision
+    if decision.verdict == "refused":
+        raise GateRefused(decision.reason)
     return decision, decision.reason, decision.verdict != "unchanged"
 
 

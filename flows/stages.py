@@ -160,10 +160,10 @@ def _attempt(shop: Workshop, stage: PipelineStage) -> Outcome:
     try:
         reasons = shop.pipeline.reasons(stage)
         if not reasons:
-            runs.link_stage(shop.home, shop.run, name, shop.pipeline.key(stage))
+            runs.link_stage(shop.home, shop.run, journal_name(name), shop.pipeline.key(stage))
             return Outcome(name, "skipped", text="up to date")
         if shop.pipeline.restore(stage):
-            runs.link_stage(shop.home, shop.run, name, shop.pipeline.key(stage))
+            runs.link_stage(shop.home, shop.run, journal_name(name), shop.pipeline.key(stage))
             return Outcome(name, "restored", time.monotonic() - started, "from DVC's cache of earlier runs")
         say(f"▸ {name}  ({shorten(reasons)})")
         inputs = shop.pipeline.begin(stage)
@@ -187,7 +187,7 @@ def shorten(reasons: list[str]) -> str:
 def _execute(shop: Workshop, stage: PipelineStage, inputs: Inputs) -> End:
     """Run the stage's command with everything that listens to it."""
     name = stage.addressing
-    tracker = runs.start_stage(shop.home, shop.run, name, inputs.digest)
+    tracker = runs.start_stage(shop.home, shop.run, journal_name(name), inputs.digest)
     status: runs.Status = "FAILED"
     try:
         with SystemMetrics(tracker):
@@ -198,12 +198,17 @@ def _execute(shop: Workshop, stage: PipelineStage, inputs: Inputs) -> End:
         status = "KILLED"
         raise
     finally:
-        runs.finish(shop.home, shop.run, name, status)
+        runs.finish(shop.home, shop.run, journal_name(name), status)
     if end.exit_code < 0 and not end.text:
         kind = signal.Signals(-end.exit_code).name
         memory = " (the system ends a process like this when memory runs out)" if kind == "SIGKILL" else ""
         return End(end.exit_code, f"crashed: its process was ended by {kind}{memory}")
     return end
+
+
+def journal_name(stage: str) -> str:
+    """Return a stage's name as MLflow's tags can bear it."""
+    return stage.replace("@", ":")
 
 
 def _step_of(cmd: str) -> list[str] | None:
@@ -213,7 +218,7 @@ def _step_of(cmd: str) -> list[str] | None:
 
 
 def _fork(shop: Workshop, name: str, step: list[str], inputs: Inputs) -> End:
-    journal = runs.journal_path(shop.home, shop.run, name)
+    journal = runs.journal_path(shop.home, shop.run, journal_name(name))
     scratch, lock = _scratch(shop.home, name, inputs.digest) if step[0] in _RESUMABLE else (None, None)
     try:
         server = process_server(shop.pipeline.project, step[0] in LIGHT)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from components.reporting.records import RunReport
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ def start(options: Options) -> int:
     project = Path.cwd()
     prefect = Prefect(project / ".darkroom")
     prefect.start()
+    prepare_tracking(project / ".darkroom")
     try:
         _preflight(project, options)
         prefect.wait()
@@ -50,6 +55,23 @@ def run_flow(options: Options) -> int:
     if state.is_completed():
         return 0
     return _EXIT_CODES.get(str(state.name), 1)
+
+
+def run_act(debug: bool, home: Path) -> tuple[int, RunReport]:
+    """Run the flow once and return the exit code with the report of the run."""
+    from components.reporting.records import RunReport
+
+    code = run_flow(Options(debug=debug))
+    return code, RunReport.load(home / "last-run.json")
+
+
+def prepare_tracking(home: Path) -> None:
+    """Begin to make the local MLflow database if there is none: that takes seconds, and can go on beside everything else."""
+    from components.tracking.store import tracking_uri
+
+    if tracking_uri(home).startswith("sqlite:") and not (home / "mlflow.db").exists():
+        command = [sys.executable, "-m", "components.tracking.store", str(home)]
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def _send_the_rest() -> None:

@@ -19,7 +19,7 @@ def status_text(project: Path, until: str | None) -> str:
     pipeline = Pipeline(project)
     try:
         pipeline.check_data()
-        lines, causes, num_stale = [], dict[str, str](), 0
+        lines, causes, stale = [], dict[str, str](), 0
         for stage in pipeline.stages(until):
             name = stage.addressing
             reasons = pipeline.reasons(stage)
@@ -28,9 +28,18 @@ def status_text(project: Path, until: str | None) -> str:
                     causes.setdefault(other, name)
             if name in causes and reasons != ["has not run yet"]:
                 reasons.append(f"follows {causes[name]}, if that comes out different")
-            num_stale += bool(reasons)
+            stale += bool(reasons)
             lines.append(f"{name:<28}{'; '.join(reasons) if reasons else 'up to date'}")
     finally:
         pipeline.close()
-    end = f"{num_stale} of {len(lines)} stages would run: darkroom run" if num_stale else "everything is up to date"
+    end = f"{stale} of {len(lines)} stages would run: darkroom run" if stale else "everything is up to date"
     return "\n".join([*lines, "", end])
+
+
+def num_stale(project: Path) -> int:
+    """Return how many stages are out of date."""
+    pipeline = Pipeline(project)
+    try:
+        return sum(bool(pipeline.reasons(stage)) for stage in pipeline.stages())
+    finally:
+        pipeline.close()
