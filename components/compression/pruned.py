@@ -199,3 +199,6 @@ def _gradients(dense: nn.Module, spec: ModelSpec, task: Task, evaluator: Evaluat
         images = runtime.images(torch.from_numpy(train.images[batch]).permute(0, 3, 1, 2))
         torch.autograd.backward(task.loss(network, images, task.collate([targets[image] for image in batch], cpu), loss_options))
     return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+
+
+plugin = Pruned()

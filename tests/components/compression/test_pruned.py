@@ -1,0 +1,185 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from components.compression._options import CompressConfig
+from components.compression.pruned import output_layers, plugin, prune_to, pruned_copy
+from components.errors import InputError
+from components.networks.models import build
+from components.networks.structure import structure_of
+from components.protocols import Context
+from components.protocols import plugin as find_plugin
+from components.records import DatasetRef, ModelSpec, Preprocess
+from components.training.model_files import load_model, save_model
+from components.training.multiply_adds import multiply_adds
+
+FAMILIES = ["resnet18", "mobilenet_v3_small", "vgg11_bn", "densenet121", "resnet9"]
+PREPROCESS = Preprocess(size_hw=(32, 32), channels=3, resize="stretch")
+
+#: Everything that is done with a trained model, in a process that has never seen it.
+FRESH_PROCESS = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from components.datasets.policy import Policy
+from components.datasets.prepared import PreparedSplit
+from components.protocols import Context, plugin
+from components.training.loop import fit
+from components.training.model_files import load_model
+from components.training.options import FitOptions
+import pandas as pd
+
+for folder in map(Path, sys.argv[1:]):
+    model, spec = load_model(folder)
+    expected = np.load(folder / "expected.npz")
+    images = torch.from_numpy(expected["images"])
+    task = plugin("components.tasks", "task", spec.task)
+    with torch.inference_mode():
+        loaded = task.deploy_graph(model, spec)(images).numpy()
+    np.testing.assert_allclose(loaded, expected["logits"], rtol=1e-4, atol=1e-4)
+    rows = pd.DataFrame({"image_id": ["a", "b", "c", "d"], "label": spec.classes[:4]})
+    split = PreparedSplit(expected["images"], rows, np.arange(4))
+    options = FitOptions(epochs=1, lr=1e-3, batch_size=4, optimizer="sgd", device="cpu", precision="float32")
+    evaluator = plugin("components.evaluation.metrics", "task", spec.task)(spec.classes)
+    trained = fit(model, spec, task, evaluator, split, split, options, Policy(), context=Context())
+    assert np.isfinite(trained.history[0]["train_loss"])
+    graph = task.deploy_graph(model, spec)
+    with torch.inference_mode():
+        eager = graph(images).numpy()
+    assert not np.allclose(eager, expected["logits"])
+    for name in ("torch_export", "onnx") if folder.name == "mobilenet_v3_small" else ("torch_export",):
+        exporter = plugin("components.exporters", "format", name)
+        exporter.export(graph, images[:2], None, {}, folder / exporter.file_name)
+        exported = exporter.runner(folder / exporter.file_name, 1)(images.numpy())["logits"]
+        np.testing.assert_allclose(exported, eager, rtol=1e-3, atol=1e-3)
+"""
+
+
+def spec_of(name, options=None):
+    return ModelSpec(
+        task="classification",
+        model=name,
+        model_options=options or {},
+        classes=[f"c{index}" for index in range(10)],
+        preprocess=PREPROCESS,
+        mean=[0.5, 0.5, 0.5],
+        std=[0.2, 0.2, 0.2],
+        dataset=DatasetRef(name="d", version="1", manifest_digest="0" * 64, num_images=1),
+        training_digest="1" * 64,
+    )
+
+
+def network_of(spec):
+    torch.manual_seed(0)
+    return find_plugin("components.tasks", "task", "classification").build_model(spec).eval()
+
+
+def cost(network):
+    return multiply_adds(network, PREPROCESS)
+
+
+@pytest.fixture(scope="module")
+def pruned_families(tmp_path_factory):
+    """A pruned model of each family in a folder, with the logits it gives."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    folders = {}
+    for name in FAMILIES:
+        spec = spec_of(name)
+        dense = network_of(spec)
+        network = pruned_copy(dense, torch.zeros(2, 3, 32, 32), 0.5, {})
+        spec = spec.model_copy(update={"structure": structure_of(network)})
+        folders[name] = tmp_path_factory.mktemp("pruned") / name
+        save_model(folders[name], network, spec)
+        graph = find_plugin("components.tasks", "task", "classification").deploy_graph(network, spec)
+        with torch.inference_mode():
+            np.savez(folders[name] / "expected.npz", images=images, logits=graph(torch.from_numpy(images)).numpy())
+        (folders[name] / "costs.json").write_text(json.dumps([cost(dense), cost(network)]))
+    return folders
+
+
+def test_a_fresh_process_loads_trains_and_exports_every_family(pruned_families):
+    command = [sys.executable, "-W", "ignore", "-c", FRESH_PROCESS, *map(str, pruned_families.values())]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_channels_are_really_gone(pruned_families, name):
+    before, after = json.loads((pruned_families[name] / "costs.json").read_text())
+    assert after < 0.75 * before
+    model, spec = load_model(pruned_families[name])
+    assert cost(model) == after
+    assert {key: list(value.shape) for key, value in model.state_dict().items()} == spec.structure
+
+
+def test_a_pruned_network_can_be_pruned_again(pruned_families):
+    model, _ = load_model(pruned_families["mobilenet_v3_small"])
+    again = pruned_copy(model, torch.zeros(2, 3, 32, 32), 0.3, {})
+    assert cost(again) < 0.9 * cost(model)
+
+
+def test_the_target_is_met_closely():
+    dense = network_of(spec_of("resnet9", {"width": 16}))
+    network = prune_to(dense, torch.zeros(2, 3, 32, 32), 0.5 * cost(dense), cost, {})
+    assert 0.46 * cost(dense) < cost(network) <= 0.5 * cost(dense)
+
+
+def test_what_matters_least_goes_first():
+    """Half the channels of one block are nearly silent: a tenth of all channels is taken from there."""
+    dense = network_of(spec_of("resnet9", {"width": 16}))
+    block = dense.network.stage3[2]
+    with torch.no_grad():
+        for tensor in (block.first[0].weight[:64], block.first[1].weight[:64], block.second[0].weight[:, :64]):
+            tensor.mul_(0.01)
+    network = pruned_copy(dense, torch.zeros(2, 3, 32, 32), 0.1, {})
+    removed = {name: old - network.state_dict()[name].shape[0] for name, old in rows_of(dense).items()}
+    assert removed.pop("network.stage3.2.first.0.weight") >= 40
+    assert max(removed.values()) <= 8
+
+
+def rows_of(network):
+    return {name: len(weight) for name, weight in network.state_dict().items() if weight.ndim == 4}
+
+
+def test_a_target_out_of_reach_is_refused_with_the_numbers():
+    dense = network_of(spec_of("resnet9", {"width": 8}))
+    with pytest.raises(InputError, match=r"compress.target_macs: found 0.00; pruning this network leaves 0.\d\d at least"):
+        prune_to(dense, torch.zeros(2, 3, 32, 32), 1000, cost, {})
+
+
+@pytest.mark.parametrize(("name", "layer"), [("resnet18", "fc"), ("squeezenet1_1", "classifier.1"), ("mobilenet_v2", "classifier.1")])
+def test_the_layer_that_makes_the_logits_is_found(name, layer):
+    network = build(name, 10, 3, 64, {})
+    assert output_layers(network, torch.zeros(2, 3, 64, 64)) == [network.get_submodule(layer)]
+
+
+def recovered(model, data, out, importance="magnitude"):
+    options = CompressConfig.model_validate(
+        {
+            "variants": ["pruned"],
+            "importance": importance,
+            "recovery": {"epochs": 2, "lr": 0.003, "batch_size": 64, "device": "cpu", "precision": "float32"},
+        }
+    )
+    return plugin.compress(model, data, options, out, Context())
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "taylor"])
+def test_recovery_brings_the_accuracy_back(trained_digits, prepared_digits, tmp_path, importance):
+    record = recovered(trained_digits, prepared_digits, tmp_path / "pruned", importance)
+    dense, spec = load_model(trained_digits)
+    assert record.multiply_adds <= 0.5 * multiply_adds(dense, spec.preprocess)
+    assert record.start_value < record.value
+    assert record.value > 0.9
+
+
+def test_the_same_inputs_give_the_same_bytes(trained_digits, prepared_digits, tmp_path):
+    for name in ("first", "second"):
+        recovered(trained_digits, prepared_digits, tmp_path / name)
+    names = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert names == ["history.csv", "spec.json", "summary.json", "weights.safetensors"]
+    assert all((tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes() for name in names)
