@@ -102,7 +102,7 @@ class Classification:
     def predict(self, model: nn.Module, images_NCHW: torch.Tensor) -> list[Any]:
         """Return the class probabilities of each image, float32 (C,)."""
         logits = cast(torch.Tensor, model(to_float(images_NCHW))).float()
-        return list(logits.softmax(dim=1).cpu().numpy())
+        return list(logits.softmax(dim=1).detach().cpu().numpy())
 
     def deploy_graph(self, model: nn.Module, spec: ModelSpec) -> nn.Module:  # noqa: ARG002 - other tasks need the spec
         """Return images_NHWC uint8 → `logits` (N, C)."""

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from components.datasets.policy import Policy
+from components.networks.augmentation import augment, mix, scaled, to_float
+
+POLICIES = {
+    "flips": Policy(horizontal_flip=0.5, vertical_flip=0.5),
+    "crop": Policy(crop=0.25),
+    "resized": Policy(random_resized_crop=0.3),
+    "affine": Policy(rotate=30.0, shift=0.2),
+    "colour": Policy(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
+    "erasing": Policy(erasing=1.0),
+    "trivial": Policy(auto="trivial"),
+    "randaugment": Policy(auto="randaugment", rand_num_ops=3, rand_magnitude=15),
+}
+
+
+def images_of(channels: int = 3, num: int = 64, height: int = 8, width: int = 12) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(9)
+    return torch.randint(0, 256, (num, height, width, channels), generator=generator, dtype=torch.uint8).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_keeps_shape_and_range_changes_images_and_is_a_function_of_the_seed(name: str, channels: int) -> None:
+    images = images_of(channels)
+    first, again, other = (augment(images, POLICIES[name], torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert first.shape == images.shape
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(to_float(first), to_float(images))
+    assert to_float(first).isfinite().all()
+    assert to_float(first).min() >= 0
+    assert to_float(first).max() <= 1
+
+
+def test_no_policy_changes_nothing_and_flips_and_crops_stay_bytes() -> None:
+    images = images_of()
+    assert torch.equal(augment(images, Policy(), torch.Generator()), images)
+    assert augment(images, Policy(horizontal_flip=0.5, crop=0.25), torch.Generator()).dtype == torch.uint8
+
+
+def test_certain_flips_flip() -> None:
+    images = images_of()
+    assert torch.equal(augment(images, Policy(horizontal_flip=1.0), torch.Generator()), images.flip(3))
+    assert torch.equal(augment(images, Policy(vertical_flip=1.0), torch.Generator()), images.flip(2))
+
+
+def test_a_crop_is_a_window_of_the_image_padded_by_reflection() -> None:
+    images = images_of(num=200)
+    cropped = augment(images, Policy(crop=0.25), torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(images.float(), (3, 3, 2, 2), mode="reflect").to(torch.uint8)
+    windows = {(y, x): padded[:, :, y : y + 8, x : x + 12] for y in range(5) for x in range(7)}
+    drawn = [[place for place, window in windows.items() if torch.equal(window[n], cropped[n])] for n in range(len(images))]
+    assert all(drawn)
+    assert len({places[0] for places in drawn}) > 25  # 35 there are
+
+
+def test_affine_moves_by_the_same_angle_in_pixels_on_both_axes() -> None:
+    images = torch.zeros(1, 1, 9, 17)
+    images[0, 0, 4, 8 - 3 : 8 + 4] = 1  # a horizontal bar, seven pixels long
+    turned = augment(images, Policy(rotate=180.0), torch.Generator().manual_seed(3))
+    assert 5 < float(turned.sum()) < 9  # as long as before at whatever angle
+
+
+def test_brightness_and_contrast_alone_work_on_one_channel() -> None:
+    grey = torch.full((32, 1, 4, 4), 0.5)
+    levels = augment(grey, Policy(brightness=0.5), torch.Generator().manual_seed(0)).mean(dim=(1, 2, 3))
+    assert 0.25 <= float(levels.min()) < 0.35
+    assert 0.65 < float(levels.max()) <= 0.75
+    assert torch.allclose(augment(grey, Policy(contrast=0.5), torch.Generator()), grey, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", [Policy(mixup=0.5), Policy(cutmix=1.0), Policy(mixup=0.5, cutmix=1.0)])
+def test_mixing_tells_the_share_of_each_image(policy: Policy) -> None:
+    labels = torch.arange(64) % 2
+    images = labels.view(-1, 1, 1, 1).expand(64, 1, 16, 16).float()  # all black or all white: the mean tells the share
+    mixed, mixing = mix(images, policy, torch.Generator().manual_seed(1))
+    assert mixing is not None
+    expected = labels * mixing.kept + labels[mixing.partner] * (1 - mixing.kept)
+    assert torch.allclose(mixed.mean(dim=(1, 2, 3)), expected, atol=1e-5)
+    assert 0.05 < float(mixing.kept.min()) + 0.1
+    assert len(mixing.kept.unique()) > 5
+
+
+def test_no_mixing_without_being_asked() -> None:
+    images = images_of()
+    assert mix(images, Policy(), torch.Generator()) == (images, None)
+
+
+def test_a_milder_policy() -> None:
+    policy = Policy(horizontal_flip=0.5, rotate=20.0, random_resized_crop=0.2, auto="trivial", mixup=0.4)
+    mild = scaled(policy, 0.25)
+    assert (mild.horizontal_flip, mild.rotate, mild.random_resized_crop, mild.auto, mild.mixup) == (0.5, 5.0, 0.8, "none", 0.1)
+    assert scaled(policy, 1.0) == policy
