@@ -99,8 +99,13 @@ def judge(tables: Mapping[str, pd.DataFrame], keys: Mapping[str, str], rules: Se
 
 def _outcome(rule: Rule, result: Any, key: str) -> Outcome:
     """Return what Great Expectations found as plain values."""
-    if result.exception_info.get("raised_exception"):
-        raise RuntimeError(f"Great Expectations could not judge '{rule.name}': {result.exception_info['exception_message']}")
+    raised = [
+        result.exception_info,
+        *(info for info in result.exception_info.values() if isinstance(info, dict)),
+    ]  # one for the rule, or one a metric
+    messages = [str(info["exception_message"]) for info in raised if info.get("raised_exception")]
+    if messages:
+        raise RuntimeError(f"Great Expectations could not judge '{rule.name}': {'; '.join(messages)}")
     details = result.result
     if "unexpected_index_list" not in details:
         return Outcome(rule, bool(result.success), _short(details.get("observed_value")), [])
