@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -38,7 +39,8 @@ def log_bundle(folder: Path, name: str, experiment_id: str, run_id: str | None) 
     from mlflow.models import Model
 
     mlflow.set_experiment(experiment_id=experiment_id)
-    with _packed_code() as code:
+    with _packed_code() as code, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*An input example was not provided")  # the signature says all; an example would be run once more
         return Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
