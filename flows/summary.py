@@ -66,7 +66,7 @@ def _load(kind: Any, path: Path) -> Any:
 
 def run_report(account: Account, project: Path) -> RunReport:
     """Return what happened as the record behind the report page."""
-    from components.reporting.records import Command, Judgement, RunReport, StageLine
+    from components.reporting.records import Command, RunReport, StageLine
 
     lines = [
         StageLine(name=outcome.stage, state=_STATES[outcome.state], seconds=_seconds(outcome), text=outcome.text) for outcome in account.outcomes
@@ -90,7 +90,7 @@ def run_report(account: Account, project: Path) -> RunReport:
         headline=headline,
         dataset=_dataset(project, account.dataset),
         stages=lines,
-        decision=Judgement(**account.decision.model_dump(exclude={"overridden"})) if account.decision else None,
+        decision=account.decision,
         lineage=account.lineage,
         commands=commands,
     )

@@ -11,9 +11,10 @@ from markupsafe import Markup
 
 from components.files import replacing
 from components.records import Interval, Verdict
+from components.registry.decision import Decision
 from components.reporting import sources
 from components.reporting.charts import interval_chart
-from components.reporting.records import Judgement, RunReport
+from components.reporting.records import RunReport
 
 _OUTCOMES = {
     "promoted": ("good", "promoted"),
@@ -74,7 +75,7 @@ def _by_importance(verdict: Verdict) -> list[Any]:
     return sorted(verdict.expectations, key=lambda one: (one.success, one.level != "fail"))
 
 
-def _contest(decision: Judgement | None) -> dict[str, Markup] | None:
+def _contest(decision: Decision | None) -> dict[str, Markup] | None:
     """Return the charts of champion against challenger."""
     comparison = decision.comparison if decision else None
     if decision is None or comparison is None:

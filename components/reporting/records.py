@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from components.evaluation.comparison import PairedComparison
 from components.records import DatasetRef, Record
+from components.registry.decision import Decision
 
 Outcome = Literal["promoted", "kept", "refused", "stopped", "failed", "unchanged"]
 StageState = Literal["ran", "skipped", "failed", "refused", "not reached"]
@@ -20,26 +20,6 @@ class StageLine(Record):
     state: StageState
     seconds: float | None = None
     text: str = Field(default="", description="one line: why it failed, or what it found")
-
-
-class Check(Record):
-    """One rule of a promotion, with what was found."""
-
-    name: str
-    found: str
-    limit: str
-    passed: bool
-
-
-class Judgement(Record):
-    """Whether the challenger became champion, and why."""
-
-    verdict: Literal["promoted", "refused", "unchanged", "not judged"]
-    reason: str
-    challenger: str = Field(description="NAME/VERSION")
-    champion: str | None = Field(default=None, description="NAME/VERSION of the one before; null: there was none")
-    checks: list[Check] = Field(default=[])
-    comparison: PairedComparison | None = None
 
 
 class Command(Record):
@@ -61,6 +41,6 @@ class RunReport(Record):
     headline: str = Field(description="one sentence: what came of it")
     dataset: DatasetRef | None = None
     stages: list[StageLine] = Field(default=[])
-    decision: Judgement | None = None
+    decision: Decision | None = None
     lineage: dict[str, str] = Field(default={}, description="shown in this order")
     commands: list[Command] = Field(default=[])

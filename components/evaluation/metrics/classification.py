@@ -129,7 +129,7 @@ class Classification:
         return [(int(image), self._caption(statistics[image])) for image in order]
 
     def _caption(self, row: FloatArray) -> str:
-        return f"{self.classes[int(row[LABEL])]}, not {self.classes[int(row[PREDICTED])]} ({row[CONFIDENCE]:.0%})"
+        return f"{self.classes[int(row[LABEL])]} taken for {self.classes[int(row[PREDICTED])]} ({row[CONFIDENCE]:.0%})"
 
     def confusion(self, statistics: FloatArray) -> pd.DataFrame:
         """Return label and predicted class of each image."""
