@@ -4,6 +4,7 @@
 | --------------- | ---------------------------------------------- | -------------------------------------- |
 | `Task`          | what is learnt (torch)                         | tasks/NAME.py, `task.name`             |
 | `Evaluator`     | a task's targets and metrics, torch-free       | evaluation/metrics/NAME.py, `task.name`|
+| `Figures`       | a task's figures of an evaluation              | evaluation/figures/NAME.py, `task.name`|
 | `Postprocess`   | an artifact's outputs → predictions, torch-free| serving/postprocess/NAME.py, `task.name`|
 | `DatasetFormat` | a foreign layout, read                         | datasets/formats/NAME.py, `--format`   |
 | `Exporter`      | a graph written in a deployable form           | exporters/NAME.py, `export.formats`    |
@@ -82,8 +83,12 @@ class Evaluator(Protocol):
         """Return what was taken for what, columns label and predicted; no rows where a task knows no such thing."""
         ...
 
-    def draw(self, statistics: Array, folder: Path) -> None:
-        """Draw how the model errs, as PNG files with equal bytes for equal statistics."""
+
+class Figures(Protocol):
+    """The figures of a task's evaluation; apart from `Evaluator`, so that a changed figure never re-trains."""
+
+    def __call__(self, evaluator: Any, statistics: Array, folder: Path) -> None:
+        """Draw PNG files into `folder` from what the task's own evaluator says of each image, float64 (N, K)."""
         ...
 
 

@@ -28,7 +28,7 @@ def draw_confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str], path: 
         path: The file to write.
     """
     count = len(classes)
-    side = 4.0 + 0.28 * min(count, _NAMED_CLASSES)
+    side = 3.2 + 0.2 * min(count, _NAMED_CLASSES)
     figure = _figure(side, side * 0.96)
     axes = _axes(figure)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

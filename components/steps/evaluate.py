@@ -75,7 +75,7 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
         write_csv(evaluator.per_class(statistics), folder / "per_class.csv")
         write_csv(slices, folder / "slices.csv")
         write_csv(evaluator.confusion(statistics), folder / "confusion.csv")
-        evaluator.draw(statistics, folder / "pictures")
+        plugin("components.evaluation.figures", "task", prepared.record.task)(evaluator, statistics, folder / "pictures")
         _draw_mistakes(evaluator, statistics, test, config.num_mistakes, folder / "pictures" / "mistakes.png")
     context.tracker.log_metrics({f"test/{metric}": interval.value for metric, interval in intervals.items()}, step=0)
     _tell(record)

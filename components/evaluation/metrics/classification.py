@@ -6,7 +6,6 @@ Legend: N images, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,17 +140,6 @@ class Classification:
         num_classes = len(self.classes)
         pairs = (statistics[:, LABEL] * num_classes + statistics[:, PREDICTED]).astype(np.int64)
         return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-    def draw(self, statistics: FloatArray, folder: Path) -> None:
-        """Draw confusion.png and reliability.png."""
-        from components.evaluation.pictures import draw_confusion, draw_reliability
-
-        draw_confusion(self.confusion_matrix(statistics), self.classes, folder / "confusion.png")
-        counts = np.bincount(bins(statistics), minlength=NUM_BINS)
-        filled = np.maximum(counts, 1)
-        confidence = np.bincount(bins(statistics), statistics[:, CONFIDENCE], minlength=NUM_BINS) / filled
-        accuracy = np.bincount(bins(statistics), statistics[:, RANK] == 0, minlength=NUM_BINS) / filled
-        draw_reliability(counts, confidence, accuracy, self.score(statistics)["calibration_error"], folder / "reliability.png")
 
     def _class_scores(self, statistics: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         labels = statistics[:, LABEL].astype(np.int64)
