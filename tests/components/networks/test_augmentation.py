@@ -82,7 +82,6 @@ def test_mixing_tells_the_share_of_each_image(policy: Policy) -> None:
     assert mixing is not None
     expected = labels * mixing.kept + labels[mixing.partner] * (1 - mixing.kept)
     assert torch.allclose(mixed.mean(dim=(1, 2, 3)), expected, atol=1e-5)
-    assert 0.05 < float(mixing.kept.min()) + 0.1
     assert len(mixing.kept.unique()) > 5
 
 

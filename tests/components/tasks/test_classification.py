@@ -48,7 +48,7 @@ def test_named_weights_weigh_each_image() -> None:
     each = functional.cross_entropy(LOGITS, LABELS, reduction="none")
     expected = (each * torch.tensor([1.0, 3.0, 3.0, 1.0])).sum() / 8
     assert plugin.loss(Fixed(LOGITS), IMAGES, LABELS, options).item() == pytest.approx(float(expected))
-    with pytest.raises(ConfigError, match="unknown class in class_weights 'bat'. Did you mean 'cat'"):
+    with pytest.raises(ConfigError, match=r"unknown class in class_weights 'bat'. Did you mean 'cat'"):
         plugin.loss_options({**SETTINGS, "class_weights": {"bat": 2.0}}, LABELS.tolist(), CLASSES)
 
 

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from components.errors import ConfigError, DataError, TransientError
+from components.records import ModelSpec
+from components.training.initial import initial_model
+from components.training.model_files import load_model, save_model
+
+Spec = Callable[..., ModelSpec]
+
+
+@pytest.fixture
+def start(tmp_path: Path, problem: Any, make_spec: Spec) -> Path:
+    """A registered model of classes in another order, one of them gone."""
+    folder = tmp_path / "start"
+    spec = make_spec(classes=["south-east", "middle", "north-west"], mean=[0.25])
+    torch.manual_seed(5)
+    save_model(folder, problem.task.build_model(spec), spec)
+    (folder / "start.json").write_text(json.dumps({"source": "models:/quarters/3"}))
+    return folder
+
+
+def test_random_weights_are_a_function_of_the_seed(problem: Any) -> None:
+    a, b, c = (problem.model(seed).state_dict()["network.head.weight"] for seed in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_a_registered_model_gives_its_weights_its_mean_and_the_rows_of_classes_that_stayed(problem: Any, make_spec: Spec, start: Path) -> None:
+    model, spec, loaded = initial_model(problem.task, make_spec(), "registered", start, 0)
+    theirs, state = load_model(start)[0].state_dict(), model.state_dict()
+    assert torch.equal(state["network.stem.0.weight"], theirs["network.stem.0.weight"])
+    assert torch.equal(state["network.head.weight"][0], theirs["network.head.weight"][2])  # north-west
+    assert torch.equal(state["network.head.weight"][3], theirs["network.head.weight"][0])  # south-east
+    assert spec.mean == [0.25]
+    assert loaded == f"registered: {len(state)} of {len(state)} tensors loaded"
+
+
+def test_no_registered_model_says_what_to_do(problem: Any, make_spec: Spec, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"start\.json not found"):
+        initial_model(problem.task, make_spec(), "registered", tmp_path, 0)
+    (tmp_path / "start.json").write_text('{"source": null}')
+    with pytest.raises(ConfigError, match=r"set train\.init: random"):
+        initial_model(problem.task, make_spec(), "registered", tmp_path, 0)
+
+
+def test_a_registered_model_of_another_network_is_refused(problem: Any, make_spec: Spec, start: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds resnet9 \{'width': 4\}.*asks for resnet9 \{'width': 8\}"):
+        initial_model(problem.task, make_spec(model_options={"width": 8}), "registered", start, 0)
+
+
+def test_a_file_is_loaded_as_far_as_it_fits_and_the_rest_is_told(problem: Any, make_spec: Spec, tmp_path: Path) -> None:
+    state = {name.removeprefix("network."): tensor.clone() for name, tensor in problem.model(7).state_dict().items()}
+    stem = state["stem.0.weight"]
+    state |= {"head.weight": torch.zeros(9, 32), "aux.weight": torch.zeros(1), "stem.0.weight": torch.stack([stem[:, 0] / 3] * 3, dim=1)}
+    save_file(state, tmp_path / "weights.safetensors")
+    model, _, loaded = initial_model(problem.task, make_spec(), f"file:{tmp_path / 'weights.safetensors'}", tmp_path, 0)
+    assert torch.allclose(model.state_dict()["network.stem.0.weight"], stem, atol=1e-6)  # colour summed to one channel
+    num = len(model.state_dict())
+    assert (
+        f"{num - 1} of {num} tensors loaded; not loaded, so random: network.head.weight (9, 32) for (4, 32); not used: network.aux.weight" in loaded
+    )
+
+
+@pytest.mark.parametrize(
+    ("init", "text"),
+    [("file:/no/such", "not found"), ("pretrained", "expected random"), ("torchvision:IMAGENET1K_V1", "torchvision has no weights for resnet9")],
+)
+def test_what_there_is_not(problem: Any, make_spec: Spec, tmp_path: Path, init: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        initial_model(problem.task, make_spec(), init, tmp_path, 0)
+
+
+def test_weights_of_another_network_are_refused(problem: Any, make_spec: Spec, tmp_path: Path) -> None:
+    save_file({"layer.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(ConfigError, match=r"nothing of file:.* fits the model"):
+        initial_model(problem.task, make_spec(), f"file:{tmp_path / 'other.safetensors'}", tmp_path, 0)
+
+
+def test_torchvision_weights(problem: Any, make_spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models import MobileNet_V3_Small_Weights, mobilenet_v3_small
+    from torchvision.models._api import WeightsEnum
+
+    spec = make_spec(model="mobilenet_v3_small", model_options={})
+    torch.manual_seed(1)
+    weights = mobilenet_v3_small().state_dict()
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_args, **_keywords: weights)  # the network is away in tests
+    model, _, loaded = initial_model(problem.task, spec, "torchvision:IMAGENET1K_V1", tmp_path, 0)
+    assert torch.equal(model.state_dict()["network.classifier.0.weight"], weights["classifier.0.weight"])
+    assert "not loaded, so random: network.classifier.3.weight (1000, 1024) for (4, 1024)" in loaded
+    with pytest.raises(ConfigError, match=r"unknown weights of mobilenet_v3_small 'IMAGENET'. Did you mean 'IMAGENET1K_V1'"):
+        initial_model(problem.task, spec, "torchvision:IMAGENET", tmp_path, 0)
+
+    def away(*_args: Any, **_keywords: Any) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", away)
+    with pytest.raises(TransientError, match=f"{MobileNet_V3_Small_Weights.IMAGENET1K_V1.url} could not be downloaded .*no route to host"):
+        initial_model(problem.task, spec, "torchvision:IMAGENET1K_V1", tmp_path, 0)
