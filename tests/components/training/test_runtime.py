@@ -82,7 +82,7 @@ def test_images_that_a_network_cannot_take() -> None:
 
 def test_a_step_is_imported_without_torch_and_runs_without_tracking_server_dvc_and_expectations() -> None:
     code = "import sys, components.steps.train, components.steps.finetune; print('torch' in sys.modules); " + (
-        "import components.training.initial, components.training.loop, components.tasks.classification,"
+        "import components.training.initial, components.training.loop, components.tasks.classification; "
         "import components.evaluation.metrics.classification; "
         "print(sorted({'mlflow', 'dvc', 'great_expectations', 'prefect', 'boto3', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )
