@@ -30,7 +30,7 @@ def interval_chart(rows: Sequence[tuple[str, str, Interval]], zero: float | None
     low, high = min(values), max(values)
     room = max(high - low, 0.002) * 0.12
     low, high = low - room, high + room
-    left, width, step = 96, 480, 30
+    left, width, step = 84, 400, 28
     height = step * len(rows) + 30
 
     def x(value: float) -> float:
@@ -64,7 +64,7 @@ def line_chart(lines: Sequence[Line], percent: bool) -> str:
     low, high = (low - room, min(high + room, 1.0) if percent else high + room)
     first = min(xs)
     last = max(first + 1, *xs)
-    left, right, top, width, height = 46, 10, 8, 480, 210
+    left, right, top, width, height = 44, 10, 8, 400, 190
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + (width - left - right) * (x - first) / (last - first), top + (height - top - 26) * (high - y) / (high - low)

@@ -47,8 +47,8 @@ def write_page(report: RunReport, root: Path, out: Path) -> None:
 def render(report: RunReport, root: Path) -> str:
     """Return the page of a run; see `write_page`."""
     stages = sources.reached(report.stages)
-    validation = sources.read_validation(root) if "validate" in stages else None
-    evaluation = sources.read_evaluation(root) if "evaluate" in stages else None
+    validation = sources.read_validation(root) if "validate" in stages and (root / sources.VERDICT).exists() else None
+    evaluation = sources.read_evaluation(root) if "evaluate" in stages and (root / sources.METRICS).exists() else None
     longest = max((stage.seconds or 0 for stage in report.stages), default=0)
     tone, chip = _OUTCOMES[report.outcome]
     return (
@@ -88,12 +88,26 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("components.reporting", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _percent, "points": _points, "span": _span, "seconds": _seconds, "size": _size, "label": _label, "svg": Markup}
+    environment.filters |= {
+        "percent": _percent,
+        "bare": _bare,
+        "points": _points,
+        "span": _span,
+        "seconds": _seconds,
+        "size": _size,
+        "label": _label,
+        "svg": Markup,
+    }
     return environment
 
 
 def _percent(share: float | None) -> str:
     return "–" if share is None or math.isnan(share) else f"{100 * share:.2f}%"
+
+
+def _bare(share: float) -> str:
+    """A share in percent beside others that bear the sign."""
+    return f"{100 * share:.2f}"
 
 
 def _points(share: float) -> str:

@@ -14,6 +14,7 @@ from components.records import BenchmarkRecord, ExportRecord, ParityRecord, Verd
 from components.reporting.charts import Line, line_chart
 from components.reporting.records import StageLine
 
+VERDICT, METRICS = Path("reports/validation/verdict.json"), Path("reports/evaluation/metrics.json")
 _HISTORIES = {
     "train": ("train", "models/base"),
     "finetune": ("fine-tune", "models/tuned"),
@@ -78,13 +79,13 @@ def picture(path: Path) -> str | None:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def read_validation(root: Path, rows: int = 12) -> Validation:
-    """Read reports/validation."""
-    folder = root / "reports/validation"
+def read_validation(root: Path, rows: int = 4) -> Validation:
+    """Read reports/validation; of each expectation the first failures."""
+    folder = (root / VERDICT).parent
     failures = _read_csv(folder / "failures.csv")
     return Validation(
-        verdict=Verdict.load(folder / "verdict.json"),
-        failures=failures.head(rows),
+        verdict=Verdict.load(root / VERDICT),
+        failures=failures.groupby("expectation", sort=False).head(rows) if len(failures) else failures,
         num_failures=len(failures),
         picture=picture(folder / "pictures/offenders.png"),
     )
@@ -92,12 +93,12 @@ def read_validation(root: Path, rows: int = 12) -> Validation:
 
 def read_evaluation(root: Path, rows: int = 20) -> Evaluation:
     """Read reports/evaluation; of classes and slices the worst."""
-    folder = root / "reports/evaluation"
-    numbers: dict[str, float] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    folder = (root / METRICS).parent
+    numbers: dict[str, float] = json.loads((root / METRICS).read_text(encoding="utf-8"))
     names = [name for name in numbers if f"{name}_low" in numbers]
     baseline = next(name for name in numbers if name.startswith("baseline_"))
     metric = baseline.removeprefix("baseline_")
-    names.sort(key=lambda name: (name != metric, name))
+    names.sort(key=lambda name: (name != metric, not name.startswith("top"), name in ("calibration_error", "nll"), name))
     per_class = _read_csv(folder / "per_class.csv", {"class": str})
     slices = _read_csv(folder / "slices.csv", {"column": str, "value": str})
     return Evaluation(
@@ -133,6 +134,8 @@ def read_artifacts(root: Path, stages: set[str]) -> list[Artifact]:
     found: list[Artifact] = []
     for name in sorted(stage.removeprefix("export@") for stage in stages if stage.startswith("export@")):
         folder = root / "models/exported" / name
+        if not (folder / "artifact.json").exists():
+            continue
         parity, benchmark = folder / "parity.json", root / f"reports/benchmark/{name}.json"
         found.append(
             Artifact(
