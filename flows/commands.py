@@ -6,10 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
-
 from components.config import DataConfig, read_params, section_of
 from components.errors import ConfigError, DataError, InputError
+from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
 
 
 def model_name(project: Path) -> str:
@@ -23,7 +22,6 @@ def model_name(project: Path) -> str:
 def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str | None, out: Path | None) -> int:
     """Predict files and folders; print a table, or write CSV or JSON. Returns 2 if any image could not be read."""
     from components.registry.versions import fetch_bundle
-
     from components.serving.bundle import Bundle
     from components.serving.predict import predict_files, table, write_csv, write_json
 
@@ -79,9 +77,8 @@ def track(project: Path, folder: str) -> None:
 
 def compare_models(project: Path, champion: str, challenger: str) -> str:
     """Compare two versions on the pinned test images."""
-    from components.registry.compare import compare
-
     from components.registry import models_view
+    from components.registry.compare import compare
 
     params = read_params(project / "params.yaml")
     found = compare(project, project / ".darkroom", champion, challenger, section_of(params, PromoteConfig), section_of(params, DataConfig).name)
@@ -90,9 +87,8 @@ def compare_models(project: Path, champion: str, challenger: str) -> str:
 
 def promote_model(project: Path, ref: str, reason: str, override: bool) -> str:
     """Promote a version and publish it."""
-    from components.registry.promote import promote
-
     from components.registry import models_view
+    from components.registry.promote import promote
 
     home = project / ".darkroom"
     params = read_params(project / "params.yaml")

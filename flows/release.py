@@ -103,4 +103,5 @@ def _publish(account: Account, settings: Settings, name: str) -> tuple[Any, str,
     from components.registry.publish import publish_champion
 
     published = publish_champion(account.home, name, settings.publish.uri)
-    return published, str(settings.publish.uri), True
+    where = f"{published.uri}/{published.key}"
+    return published, where, published.uploaded or published.moved

@@ -100,14 +100,17 @@ def _run(project: Path, options: Options, account: Account) -> None:
 def _stages(shop: Workshop, options: Options, account: Account) -> None:
     """Run the stages in order until one does not end well."""
     stages = shop.pipeline.stages(options.until)
-    out_of_date = [stage for stage in stages if shop.pipeline.reasons(stage)]
-    if out_of_date:
-        reached = {stage.addressing for stage in out_of_date}.union(*(shop.pipeline.following(stage) for stage in out_of_date))
-        if warm(shop.pipeline.project, (stage for stage in stages if stage.addressing in reached)):
+    stale = [stage for stage in stages if shop.pipeline.reasons(stage)]
+    reached = {stage.addressing for stage in stale}.union(*(shop.pipeline.following(stage) for stage in stale))
+    coming = [stage for stage in stages if stage.addressing in reached]
+    if coming:
+        if warm(shop.pipeline.project, coming):
             check_params(shop.pipeline.project, {})
         account.track()
     account.plan([stage.addressing for stage in stages])
     for stage in stages:
+        if stage in coming:
+            warm(shop.pipeline.project, coming[coming.index(stage) :])
         account.add(run_stage(shop, stage))
         if not account.going:
             return

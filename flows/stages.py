@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,10 +45,23 @@ _KEPT_SCRATCHES = 10
 _NUM_RETRIES, _RETRY_AFTER_S = 2, 3
 _PROGRESS_EVERY_S = 3.0
 
-#: Steps that need no torch come from a server that has imported Great Expectations; all others from one that has torch.
-LIGHT = ("validate", "split")
-_PRELOAD_LIGHT = ("great_expectations", "pandas", "components.__main__", "components.steps.validate", "components.steps.split")
-_PRELOAD_TORCH = ("torch", "torchvision", "pandas", "components.__main__", "components.training.loop", "components.tracking.journal")
+#: What the process servers import, in the order in which their steps come.
+_PRELOAD = {
+    "light": ("great_expectations", "pandas", "components.__main__", "components.steps.validate", "components.steps.split"),
+    "torch": ("torch", "torchvision", "pandas", "components.__main__", "components.training.loop", "components.tracking.journal"),
+    "export": (
+        "torch",
+        "torchvision",
+        "onnxruntime",
+        "onnxscript",
+        "torch.export._trace",
+        "torch.onnx._internal.exporter._core",
+        "onnxscript.function_libs.torch_lib.ops",
+        "pandas",
+        "components.__main__",
+    ),
+}
+_KIND_OF_STEP = {"validate": "light", "split": "light", "export": "export"}
 
 EXIT_TRANSIENT = TransientError.exit_code
 EXIT_STATES = {2: "Invalid input", 3: "Refused", 75: "Try again", 130: "Interrupted"}
@@ -83,17 +96,24 @@ class Workshop:
 
 
 @cache
-def process_server(project: Path, light: bool) -> ProcessServer:
-    """Return the process server of a checkout; it serves all runs of this process."""
-    return ProcessServer(project, _PRELOAD_LIGHT if light else _PRELOAD_TORCH)
+def process_server(project: Path, kind: str) -> ProcessServer:
+    """Return the process server of a checkout for steps of one kind; it serves all runs of this process."""
+    return ProcessServer(project, _PRELOAD[kind])
 
 
-def warm(project: Path, stages: Iterable[PipelineStage]) -> bool:
-    """Begin to import what these stages need; return whether any of them is a step of ours."""
-    steps = {step[0] for step in (_step_of(str(stage.cmd)) for stage in stages) if step}
-    for step in sorted(steps, key=lambda step: step not in LIGHT):
-        process_server(project, step in LIGHT).start()
-    return bool(steps)
+def warm(project: Path, stages: Sequence[PipelineStage]) -> bool:
+    """Begin to import what the first of these stages needs, and what comes after it; return whether any of them is a step of ours.
+
+    The third kind waits until the second is at work: two cores import two things at a time.
+    """
+    kinds = list(dict.fromkeys(_kind(step[0]) for step in (_step_of(str(stage.cmd)) for stage in stages) if step))
+    for kind in kinds[:2]:
+        process_server(project, kind).start()
+    return bool(kinds)
+
+
+def _kind(step: str) -> str:
+    return _KIND_OF_STEP.get(step, "torch")
 
 
 def check_params(project: Path, overrides: Mapping[str, Any]) -> None:
@@ -102,7 +122,7 @@ def check_params(project: Path, overrides: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: Something in it is wrong.
     """
-    server = process_server(project, light=False)
+    server = process_server(project, "torch")
     end = server.run(Request("", [json.dumps(overrides)]), lambda _kind, _value: None)
     if end.exit_code == 2:
         raise ConfigError(end.text)
@@ -221,7 +241,7 @@ def _fork(shop: Workshop, name: str, step: list[str], inputs: Inputs) -> End:
     journal = runs.journal_path(shop.home, shop.run, journal_name(name))
     scratch, lock = _scratch(shop.home, name, inputs.digest) if step[0] in _RESUMABLE else (None, None)
     try:
-        server = process_server(shop.pipeline.project, step[0] in LIGHT)
+        server = process_server(shop.pipeline.project, _kind(step[0]))
         end = server.run(Request(step[0], step[1:], journal.absolute(), scratch, shop.debug), _Listener(name))
         if end.exit_code == 0 and scratch:
             shutil.rmtree(scratch, ignore_errors=True)
