@@ -79,7 +79,7 @@ def images_per_second(runner: Runner, images_NHWC: Array) -> float:
     return float(len(images_NHWC) / np.median(_repeat(lambda: _seconds(runner, images_NHWC), _SECONDS)))
 
 
-def speedup(baseline: Runner, runner: Runner, image_NHWC: Array) -> Interval:
+def speedup(baseline: Runner, runner: Runner, image_NHWC: Array, seconds: float = 2 * _SECONDS) -> Interval:
     """Return how many times faster `runner` is than `baseline` on one image.
 
     Both run in turn, so that what else the machine does meets both alike; the value is the median ratio of the pairs, the
@@ -90,7 +90,7 @@ def speedup(baseline: Runner, runner: Runner, image_NHWC: Array) -> Interval:
         for _ in range(_WARM_UP):
             loaded(image_NHWC)
     repeats = max(1, int(np.ceil(_LEAST_SAMPLE_S / _seconds(runner, image_NHWC))))
-    pairs = _repeat(lambda: (_seconds(baseline, image_NHWC, repeats), _seconds(runner, image_NHWC, repeats)), 2 * _SECONDS)
+    pairs = _repeat(lambda: (_seconds(baseline, image_NHWC, repeats), _seconds(runner, image_NHWC, repeats)), seconds)
     ratios = np.array([slow / fast for slow, fast in pairs])
     chosen = np.random.default_rng(0).integers(0, len(ratios), (_RESAMPLES, len(ratios)))
     low, high = np.percentile(np.median(ratios[chosen], axis=1), [2.5, 97.5])

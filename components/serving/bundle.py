@@ -18,6 +18,8 @@ from components.serving.image import prepare
 from components.serving.metadata import unpack
 from components.serving.onnx_runner import OnnxRunner
 
+_BATCH = 64
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -70,9 +72,12 @@ class Bundle:
         Raises:
             DataError: An image is damaged; the error names it.
         """
-        if not contents:
-            return []
-        return self.predict_images(np.stack([self.prepare(content, names[i] if names else f"image {i}") for i, content in enumerate(contents)]))
+        predictions: list[Any] = []
+        for start in range(0, len(contents), _BATCH):
+            batch = range(start, min(start + _BATCH, len(contents)))
+            images = [self.prepare(contents[index], names[index] if names else f"image {index}") for index in batch]
+            predictions += self.predict_images(np.stack(images))
+        return predictions
 
     def prepare(self, content: bytes, name: str) -> npt.NDArray[np.uint8]:
         """Return an image file as the artifact takes it, uint8 (H, W, C).

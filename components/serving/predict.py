@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from components import progress
 from components.datasets.headers import FORMATS
 from components.errors import DataError
 from components.serving.bundle import Bundle
@@ -55,16 +55,12 @@ def predict_files(bundle: Bundle, paths: Sequence[Path], batch_size: int = 64) -
     Raises:
         DataError: A path does not exist, or there is no image at all.
     """
-    files = iter(find_images(paths))
-    while batch := list(islice(files, batch_size)):
-        prepared = [_prepare(bundle, path) for path in batch]
-        images = [image for image in prepared if not isinstance(image, str)]
-        predictions = iter(bundle.predict_images(np.stack(images)) if images else [])
-        for path, image in zip(batch, prepared, strict=True):
-            if isinstance(image, str):
-                yield PredictedRow(path, None, image)
-            else:
-                yield PredictedRow(path, bundle.columns(next(predictions)))
+    files = find_images(paths)
+    with progress.bar("predict", len(files)) as bar:
+        for start in range(0, len(files), batch_size):
+            batch = files[start : start + batch_size]
+            yield from _predict_batch(bundle, batch)
+            bar.update(len(batch))
 
 
 def write_csv(rows: Iterable[PredictedRow], file: TextIO) -> int:
@@ -91,6 +87,17 @@ def table(rows: Iterable[PredictedRow]) -> str:
     shown = [(str(row.path), *_short(row)) for row in rows]
     widths = [max((len(line[column]) for line in shown), default=0) for column in range(2)]
     return "\n".join(f"{path:<{widths[0]}}  {label:<{widths[1]}}  {score}".rstrip() for path, label, score in shown)
+
+
+def _predict_batch(bundle: Bundle, paths: Sequence[Path]) -> Iterator[PredictedRow]:
+    prepared = [_prepare(bundle, path) for path in paths]
+    images = [image for image in prepared if not isinstance(image, str)]
+    predictions = iter(bundle.predict_images(np.stack(images)) if images else [])
+    for path, image in zip(paths, prepared, strict=True):
+        if isinstance(image, str):
+            yield PredictedRow(path, None, image)
+        else:
+            yield PredictedRow(path, bundle.columns(next(predictions)))
 
 
 def _prepare(bundle: Bundle, path: Path) -> npt.NDArray[np.uint8] | str:

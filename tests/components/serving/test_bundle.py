@@ -41,6 +41,7 @@ def test_original_bytes_give_what_the_model_says(
     eager = np.array(predict(plugin("components.tasks", "task", spec.task), network, images))
     own = np.array(bundle.predict(contents(digit_files)))
     np.testing.assert_allclose(own, eager, atol=0.1 if artifact == "dense-onnx_int8" else 1e-5)
+    np.testing.assert_allclose(bundle.predict(contents(digit_files) * 7)[-12:], own, atol=1e-5)
     assert bundle.classes == spec.classes
     row = bundle.columns(bundle.predict(contents(digit_files)[:1])[0])
     assert row["label"] == spec.classes[int(eager[0].argmax())]
