@@ -139,7 +139,7 @@ def _table(path: Path, title: str, limit: int = 30) -> str:
 
 def _short(cell: str) -> str:
     try:
-        return f"{float(cell):.4f}" if "." in cell else cell
+        return f"{float(cell):.4f}" if "." in cell else str(int(cell))
     except ValueError:
         return cell.replace("|", "\\|")
 

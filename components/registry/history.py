@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from components.registry.decision import Event, Kind
-from components.tracking.store import connect
+from components.registry.session import open_registry
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _EVENT, _PENDING = "darkroom.history.", "darkroom.pending"
@@ -27,7 +27,8 @@ _MAX_REASON = 3000
 
 def history(home: Path, name: str) -> list[Event]:
     """Return the events of a model, the oldest first; none for a model that is not registered."""
-    return events_of(registered_model(connect(home), name))
+    with open_registry(home) as client:
+        return events_of(registered_model(client, name))
 
 
 def registered_model(client: Any, name: str) -> Any:

@@ -12,15 +12,14 @@ from components.registry.compare import Comparison
 from components.registry.decision import Decision, Event
 from components.registry.judge import points
 from components.registry.reconcile import DECISION, reconcile_model
+from components.registry.session import open_registry
 from components.registry.versions import DIGEST_TAG, resolve, version_of
-from components.tracking.store import connect, reachable, tracking_uri
 
 
 def rows(home: Path) -> list[dict[str, str]]:
     """Return all versions of all models, the newest first: version, alias, dataset, registered, bundle, decision."""
-    client = connect(home)
     found = []
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         for model in client.search_registered_models():
             if reconcile_model(client, home.parent, home, model, None):
                 model = history.registered_model(client, model.name)  # noqa: PLW2901
@@ -56,8 +55,7 @@ def show_text(home: Path, ref: str) -> str:
         home: The `.darkroom` folder.
         ref: NAME/V or NAME@ALIAS.
     """
-    client = connect(home)
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         reconcile_model(client, home.parent, home, history.registered_model(client, ref.partition("@")[0].partition("/")[0]), None)
         version = resolve(client, ref)
         card = client.get_model_version(version.name, str(version.number)).description or ""
@@ -74,8 +72,7 @@ def show_text(home: Path, ref: str) -> str:
 
 def history_text(home: Path, name: str) -> str:
     """Return who became champion when, and why, the oldest first."""
-    client = connect(home)
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         reconcile_model(client, home.parent, home, history.registered_model(client, name), None)
         events = history.events_of(history.registered_model(client, name))
     if not events:

@@ -13,9 +13,9 @@ from components.registry.config import PromoteConfig
 from components.registry.decision import Decision, Event, Kind
 from components.registry.judge import judge
 from components.registry.reconcile import DECISION, data_name_of, state
+from components.registry.session import open_registry
 from components.registry.testset import TestImages, open_test_images
 from components.registry.versions import Version, resolve
-from components.tracking.store import connect, reachable, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ def judge_and_promote(project: Path, home: Path, name: str, version: int, config
         version: The challenger.
         config: The section `promote`.
     """
-    client = connect(home)
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         champion, events = state(client, project, home, name, config)
         challenger = resolve(client, f"{name}/{version}")
         if champion is not None and champion.number == version:
@@ -77,8 +76,7 @@ def promote(project: Path, home: Path, ref: str, config: PromoteConfig, reason: 
         GateRefused: It was judged and refused.
         InputError: It cannot be judged (other classes, test images that it knows), and `override` is not set.
     """
-    client = connect(home)
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         challenger = resolve(client, ref)
         champion, _ = state(client, project, home, challenger.name, config)
         if champion is not None and champion.number == challenger.number:
@@ -117,8 +115,7 @@ def rollback(home: Path, name: str, reason: str, to: int | None = None) -> Event
     Raises:
         InputError: There is no earlier champion, or no such version.
     """
-    client = connect(home)
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         champion, events = state(client, home.parent, home, name, None)
         if to is None:
             before = history.champions_before(events)

@@ -22,9 +22,9 @@ from components.errors import DataError, InputError
 from components.files import replacing, sha256_of
 from components.protocols import ObjectStore
 from components.registry.bundle import RECORD, checksums, verify
+from components.registry.session import open_registry
 from components.registry.versions import bundle_of, resolve
 from components.storage import open_store
-from components.tracking.store import connect, reachable, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,7 @@ def publish_champion(home: Path, name: str, uri: str) -> Release:
         InputError: There is no champion, or the store refuses.
         TransientError: The registry or the store is away.
     """
-    client = connect(home)
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         champion = resolve(client, f"{name}@champion")
         folder = bundle_of(home, champion)
     return publish(folder, name, champion.number, absolute(uri, home.parent))

@@ -12,9 +12,9 @@ from components.registry import history
 from components.registry.config import PromoteConfig
 from components.registry.decision import Event
 from components.registry.judge import judge
+from components.registry.session import open_registry
 from components.registry.testset import open_test_images
 from components.registry.versions import Version, resolve
-from components.tracking.store import connect, reachable, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ def reconcile(project: Path, home: Path, name: str, config: PromoteConfig | None
         name: The registered model.
         config: The section `promote`; None: as params.yaml in `project` says.
     """
-    client = connect(home)
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         return reconcile_model(client, project, home, history.registered_model(client, name), config)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from components.registry.bundle import assemble, seal
 from components.registry.card import description, write_card
 from components.registry.config import RegisterConfig, model_name
 from components.registry.lineage import Lineage, collect, tags
+from components.registry.session import open_registry
 from components.registry.versions import DIGEST_TAG, Version, versions
 from components.tracking.shipping import experiment_id
-from components.tracking.store import connect, reachable, tracking_uri
 
 log = logging.getLogger(__name__)
+
+_LEFTOVER_AFTER_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,12 @@ def register(project: Path, home: Path, data_name: str, config: RegisterConfig, 
         TransientError: MLflow is away.
     """
     name = model_name(config, data_name)
+    _remove_leftovers(home / "bundles")
     staging = home / "bundles" / f".{uuid.uuid4().hex[:8]}.partial"
     try:
         record = assemble(project, name, config.artifact, required, staging)
         lineage = collect(project, record.dataset, record.training_digest, run_id)
-        client = connect(home)
-        with reachable(tracking_uri(home)):
+        with open_registry(home) as client:
             found = _registered(client, name, record.digest)
             folder = home / "bundles" / record.digest
             if found is not None:
@@ -71,6 +74,13 @@ def register(project: Path, home: Path, data_name: str, config: RegisterConfig, 
         shutil.rmtree(staging, ignore_errors=True)
     log.info("%s/%d registered (bundle %s, %d artifacts, %s serves)", name, version, record.digest[:12], len(record.artifacts), record.serving)
     return Registered(name, version, record.digest, True, folder, lineage)
+
+
+def _remove_leftovers(bundles: Path) -> None:
+    """Delete what registrations that were killed have left; one that is at work now is younger."""
+    for partial in bundles.glob(".*.partial"):
+        if time.time() - partial.stat().st_mtime > _LEFTOVER_AFTER_S:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _registered(client: Any, name: str, digest: str) -> Version | None:

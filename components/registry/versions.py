@@ -11,7 +11,7 @@ from typing import Any
 
 from components.errors import InputError, unknown_name
 from components.registry.bundle import RECORD, TRAINING_IMAGES, verify
-from components.tracking.store import connect, reachable, tracking_uri
+from components.registry.session import open_registry
 
 DIGEST_TAG = "darkroom.digest"
 
@@ -88,8 +88,7 @@ def fetch_bundle(home: Path, ref: str) -> Path:
     if (Path(ref) / RECORD).is_file():
         verify(Path(ref))
         return Path(ref)
-    client = connect(home)
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         return bundle_of(home, resolve(client, ref))
 
 
@@ -126,8 +125,7 @@ def write_start(home: Path, ref: str, out: Path) -> Version:
         ref: NAME/V or NAME@ALIAS; the alias is resolved now, so that the stage depends on a version.
         out: models/start.
     """
-    client = connect(home)
-    with reachable(tracking_uri(home)):
+    with open_registry(home) as client:
         version = resolve(client, ref)
         bundle = bundle_of(home, version)
     out.mkdir(parents=True, exist_ok=True)

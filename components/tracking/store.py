@@ -63,10 +63,21 @@ def connect(home: Path) -> Any:
     elif uri.startswith("sqlite:///"):
         ensure_database(Path(uri.removeprefix("sqlite:///")))
     mlflow = import_mlflow()
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
+    _point(mlflow, uri)
     with reachable(uri):
         return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _point(mlflow: Any, uri: str) -> None:
+    """Point MLflow's own functions to a store, and keep its variables in the environment as they were: they are read as what a person set."""
+    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def import_mlflow() -> Any:
@@ -178,7 +189,8 @@ def server_command(home: Path, host: str, port: int) -> list[str]:
     database = (home / "mlflow.db").resolve()
     ensure_database(database)
     store = ["--backend-store-uri", f"sqlite:///{database}", "--default-artifact-root", artifact_root(home), "--no-serve-artifacts"]
-    return [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1", *store]
+    no_jobs = ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"]  # nothing here evaluates language models; its workers are four more processes
+    return [*no_jobs, sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1", *store]
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ def test_the_copied_database_is_one_that_mlflow_itself_calls_current(tmp_path: P
     client = store.connect(home)
     client.create_experiment("digits")
     assert client.get_experiment_by_name("digits").name == "digits"
+    assert "MLFLOW_TRACKING_URI" not in os.environ, "what MLflow puts there would be taken for what a person set"
     with sqlite3.connect(tmp_path / "first" / "mlflow.db") as untouched:
         assert untouched.execute("SELECT count(*) FROM experiments").fetchone() == (0,)
 

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from components.errors import DataError
+from components.records import ParityRecord
+from components.registry.bundle import assemble, digest_of, seal, training_images, verify
+from tests.components.registry.conftest import Project
+
+
+def test_the_digest_says_what_serves_and_not_how_it_was_measured(project: Project) -> None:
+    project.train(0.9)
+    first = assemble(project.root, "toy", "dense-onnx", ["dense-onnx"], project.root / "a")
+    parity = project.root / "models" / "exported" / "dense-onnx" / "parity.json"
+    ParityRecord.load(parity).model_copy(update={"agreement": 0.5}).save(parity)
+    (project.root / "reports" / "benchmark" / "dense-onnx.json").unlink()
+    assert assemble(project.root, "toy", "dense-onnx", ["dense-onnx"], project.root / "b").digest == first.digest
+    assert digest_of("pruned-onnx", first.files) != first.digest
+    project.train(0.91)
+    assert assemble(project.root, "toy", "dense-onnx", ["dense-onnx"], project.root / "c").digest != first.digest
+
+
+def test_the_training_images_are_those_learnt_from_and_chosen_by(project: Project) -> None:
+    project.train(0.9)
+    assemble(project.root, "toy", "dense-onnx", [], project.root / "a")
+    sides = list(training_images(project.root / "a").values())
+    assert (sides.count("train"), sides.count("val"), len(sides)) == (360, 40, 400)
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "added", "record"])
+def test_a_damaged_bundle_is_noticed(project: Project, damage: str) -> None:
+    project.train(0.9)
+    folder = project.root / "a"
+    seal(folder, assemble(project.root, "toy", "dense-onnx", [], folder))
+    verify(folder)
+    if damage == "changed":
+        (folder / "source" / "weights.safetensors").write_bytes(b"other")
+    elif damage == "missing":
+        (folder / "training_images.parquet").unlink()
+    elif damage == "added":
+        (folder / "dense-onnx" / "more.bin").write_bytes(b"")
+    else:
+        record = json.loads((folder / "bundle.json").read_text())
+        record["digest"] = "0" * 64
+        (folder / "bundle.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="is damaged"):
+        verify(folder)

@@ -1,0 +1,32 @@
+import json
+
+from components.registry.card import MAX_DESCRIPTION, description
+from tests.components.registry.conftest import Project
+
+
+def test_the_card_tells_metrics_with_intervals_classes_slices_and_origin(project: Project) -> None:
+    project.train(0.9)
+    evaluation = project.root / "reports" / "evaluation"
+    evaluation.mkdir(parents=True)
+    (evaluation / "metrics.json").write_text(json.dumps({"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.94, "num_images": 200}))
+    (evaluation / "per_class.csv").write_text("class,support,recall\nant,70,0.987654\n")
+    (evaluation / "slices.csv").write_text("column,value,images,accuracy\nsite,a|b,20,0.5\n")
+    card = (project.register().bundle / "card.md").read_text()
+    for line in (
+        "Classification of images into 3 classes: ant, bee, cat.",
+        "| accuracy | 0.9000 | 0.8500 – 0.9400 |",
+        "| num images | 200 | |",
+        "| ant | 70 | 0.9877 |",
+        "| site | a\\|b | 20 | 0.5000 |",
+        "| dense-onnx **(serves)** |",
+        "| DVC hash | 0123456789abcdef0123456789abcdef.dir |",
+        "| git commit | none |",
+    ):
+        assert line in card
+
+
+def test_a_long_card_is_cut_to_what_mlflow_keeps_and_says_so() -> None:
+    assert description("short") == "short"
+    cut = description("x" * 6000)
+    assert len(cut) == MAX_DESCRIPTION
+    assert "card.md" in cut
