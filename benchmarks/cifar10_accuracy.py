@@ -1,0 +1,82 @@
+"""CIFAR-10 by the committed command: the accuracy of the small network, and whether `auto` settings cost any of it.
+
+Three seeds in float32 and three as `auto` chooses. A run that was stopped goes on from its checkpoint, one that is done is not repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+
+from benchmarks import cifar10
+from benchmarks.rows import Row
+from components.config import section_of
+from components.errors import DataError
+from components.protocols import Context, plugin
+from components.steps.train import TrainConfig, train
+from components.training.inference import predict
+from components.training.model_files import load_model
+
+LONG = True
+SEEDS, TARGET, LARGEST_LOSS = (0, 1, 2), 0.90, 0.003
+
+
+def trained(precision: str, seed: int) -> Path:
+    """Return the folder of a trained model, trained at the first call; cost.json beside it sums up all attempts."""
+    out = cifar10.FOLDER / "models" / f"{precision}-{seed}"
+    if (out / "summary.json").is_file():
+        return out
+    config = section_of(cifar10.PARAMS, TrainConfig).model_copy(update={"seed": seed, "precision": precision})
+    start = cifar10.FOLDER / "start"
+    start.mkdir(parents=True, exist_ok=True)
+    (start / "start.json").write_text('{"source": null}')
+    cost = out.with_suffix(".cost.json")
+    before = json.loads(cost.read_text()) if cost.is_file() else {"cpu_seconds": 0.0, "seconds": 0.0}
+    cpu, wall = time.process_time(), time.monotonic()
+    cifar10.prepared()
+    try:
+        train(config, cifar10.TASK, cifar10.FOLDER / "training", start, out, Context(scratch=cifar10.FOLDER / "scratch" / out.name))
+    finally:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        spent = {"cpu_seconds": time.process_time() - cpu, "seconds": time.monotonic() - wall}
+        cost.write_text(json.dumps({name: before[name] + value for name, value in spent.items()}))
+    return out
+
+
+def test_accuracy(model: Path) -> float:
+    """Return the accuracy on the 10,000 test images, in float32 whatever it was trained in."""
+    network, spec = load_model(model)
+    test = cifar10.prepared().split("test")
+    evaluator = plugin("components.evaluation.metrics", "task", spec.task)(spec.classes)
+    predictions = predict(plugin("components.tasks", "task", spec.task), network, test.images)
+    score: float = evaluator.score(evaluator.statistics(predictions, evaluator.targets(test.rows)))["accuracy"]
+    return score
+
+
+def rows() -> list[Row]:
+    """Train what is missing, and measure.
+
+    Raises:
+        DataError: Auto settings are float32 on this machine: nothing to compare.
+    """
+    folders = {precision: [trained(precision, seed) for seed in SEEDS] for precision in ("auto", "float32")}
+    scores = {precision: [test_accuracy(folder) for folder in found] for precision, found in folders.items()}
+    if not all(scores.values()):
+        raise DataError("no model was trained")
+    texts = {name: f"{statistics.mean(values):.2%} ({', '.join(f'{value:.2%}' for value in values)})" for name, values in scores.items()}
+    costs = [json.loads(folder.with_suffix(".cost.json").read_text()) for folder in folders["auto"]]
+    note = f"{statistics.mean(c['seconds'] for c in costs):,.0f} s, {statistics.mean(c['cpu_seconds'] for c in costs):,.0f} CPU seconds a training"
+    mean = {name: statistics.mean(values) for name, values in scores.items()}
+    loss = mean["float32"] - mean["auto"]
+    return [
+        Row("CIFAR-10 test accuracy of resnet9, three seeds", texts["auto"], "90%", mean["auto"] / TARGET, mean["auto"] >= TARGET, note),
+        Row(
+            "auto settings against float32, CIFAR-10 accuracy lost, three seeds",
+            f"{100 * loss:+.2f} points: float32 {texts['float32']}",
+            "at most 0.3 points",
+            None,
+            loss <= LARGEST_LOSS,
+        ),
+    ]
