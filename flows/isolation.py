@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 _KEPT_FAILED = 3
 
 
+class Unfinished(Exception):
+    """Raised through `worktree` by a run that did not end well: its worktree is to stay."""
+
+
 @contextmanager
 def worktree(project: Path, name: str) -> Iterator[Path]:
     """Make a worktree of the last commit, work in it, and take it away; the newest few that failed stay to be looked at.
@@ -44,6 +48,7 @@ def worktree(project: Path, name: str) -> Iterator[Path]:
     try:
         (place / ".darkroom").symlink_to(project / ".darkroom", target_is_directory=True)
         _share_cache(project, place)
+        _check_out(place)
         os.chdir(place)
         yield place
         complete = True
@@ -100,13 +105,27 @@ def git(project: Path, *arguments: str, check: bool = True) -> str | None:
     return None
 
 
+def _check_out(place: Path) -> None:
+    """Bring data and outputs of the commit into the worktree, as far as the cache has them; a run makes or fetches the rest."""
+    from dvc.repo import Repo
+
+    from flows.pipeline import readable
+
+    with readable():
+        repo = Repo(str(place))
+        try:
+            repo.checkout(force=True, allow_missing=True)
+        finally:
+            repo.close()
+
+
 def _share_cache(project: Path, place: Path) -> None:
     """Point the worktree's DVC at the checkout's cache, and at the remotes that are named relative to the checkout."""
     from dvc.repo import Repo
 
     repo = Repo(str(project))
     try:
-        lines = ["[cache]", f"    dir = {repo.cache.local.path}"]
+        lines = ["[cache]", f"    dir = {Path(repo.cache.local.path).parents[1]}", "    type = reflink,hardlink,copy"]
         for name, remote in repo.config["remote"].items():
             lines += [f"['remote \"{name}\"']", f"    url = {remote['url']}"]
     finally:

@@ -14,7 +14,8 @@ if __name__ == "__main__":  # the command checks the input and starts a server b
 
 import logging
 import time
-from contextlib import ExitStack
+import traceback
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ from flows.parameters import dataset_name, write_overrides
 from flows.pipeline import Pipeline
 from flows.stages import Outcome, Workshop, as_state, check_params, run_stage, warm
 from flows.start import Options
+from flows.terminal import say
 
 log = logging.getLogger(__name__)
 
@@ -70,28 +72,38 @@ def retrain(
             places.enter_context(checkout_lock(project, options.wait))
             places.enter_context(orphans.registered(account.home, account.run, str(flow_run.id)))
             _run(project, options, account)
+            if account.ending.state in ("failed", "interrupted"):
+                raise isolation.Unfinished  # a worktree of a run that failed stays to be looked at
+    except isolation.Unfinished:
+        pass
     except DarkroomError as error:
         account.stop(Outcome("start", "failed", text=str(error), exit_code=error.exit_code))
-    except KeyboardInterrupt:
-        account.stop(Outcome("run", "interrupted", text="interrupted; the next run goes on from here", exit_code=130))
+        say(f"darkroom: {error}")
     return as_state(account.ending)
 
 
 def _run(project: Path, options: Options, account: Account) -> None:
     started = time.monotonic()
-    name = dataset_name(project, options.params or {})
-    if options.data_version == "latest":
-        fetch_newest(project, name)
-    write_overrides(project / "params.yaml", options.params or {})
-    pipeline = Pipeline(project)
-    account.begin(name)
+    account.begin(dataset_name(project, options.params or {}))
     try:
-        pipeline.check_data()
-        _stages(Workshop(pipeline, account.home, account.run, options.debug), options, account)
+        if options.data_version == "latest":
+            fetch_newest(project, account.dataset)
+        write_overrides(project / "params.yaml", options.params or {})
+        with closing(Pipeline(project)) as pipeline:
+            pipeline.check_data()
+            _stages(Workshop(pipeline, account.home, account.run, options.debug), options, account)
         if account.going and options.until is None:
             release.release(project, account, promote=options.promote == "auto", isolated=options.isolated)
+    except DarkroomError as error:
+        if options.debug:
+            traceback.print_exc()
+        account.stop(Outcome("run", "failed", text=str(error), exit_code=error.exit_code))
+    except KeyboardInterrupt:
+        account.stop(Outcome("run", "interrupted", text="interrupted; the next run goes on from here", exit_code=130))
+    except Exception:
+        account.stop(Outcome("run", "failed", text="a bug; the whole story: the same command with --debug", exit_code=1))
+        raise
     finally:
-        pipeline.close()
         account.seconds = time.monotonic() - started
         runs.finish(account.home, account.run, None, account.mlflow_status)
         account.close(project)
