@@ -26,23 +26,38 @@ def replacing(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.partial"
     try:
-        yield temporary
-        replaced = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.replaced"
-        if out.is_dir() and not out.is_symlink():
-            if temporary.is_dir() and (out / ".gitignore").is_file():
-                shutil.copy2(out / ".gitignore", temporary)
-            out.rename(replaced)
-        temporary.replace(out)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(f"the disk is full: writing {out} stopped, nothing was changed. Free some space and run again") from error
-        raise
+        with explaining_full_disk(out):
+            yield temporary
+            replaced = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.replaced"
+            if out.is_dir() and not out.is_symlink():
+                if temporary.is_dir() and (out / ".gitignore").is_file():
+                    shutil.copy2(out / ".gitignore", temporary)
+                out.rename(replaced)
+            temporary.replace(out)
+            shutil.rmtree(replaced, ignore_errors=True)
     finally:
         if temporary.is_dir() and not temporary.is_symlink():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explaining_full_disk(out: Path) -> Iterator[None]:
+    """Say that the disk is full, where the block fails because of it.
+
+    Args:
+        out: What the block writes; it leaves nothing changed when it fails.
+
+    Raises:
+        InputError: The disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"the disk is full: writing {out} stopped, nothing was changed. Free some space and run again") from error
+        raise
 
 
 def sha256_of(path: Path) -> str:

@@ -59,7 +59,7 @@ def _use(record: BundleRecord) -> str:
         "## Use and limits\n\n"
         f"For images like those of the dataset {record.dataset.name} (version {record.dataset.version}): same kind of camera, same kind of subject. "
         f"It names one of its classes for every image, also for one that shows none of them. What it scores on other images is not known; "
-        "a score is a probability only as far as the calibration error below says. No person was asked to review single predictions."
+        "a score is a probability only as far as the calibration error below says."
     )
 
 

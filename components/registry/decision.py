@@ -46,6 +46,11 @@ class Event(Record):
     numbers: dict[str, float] = Field(default={})
 
     @property
+    def minute(self) -> str:
+        """When it was, for people everywhere."""
+        return f"{self.at[:16].replace('T', ' ')} UTC"
+
+    @property
     def champion_after(self) -> int | None:
         """The champion that the event left behind."""
         return self.version if self.kind in ("promoted", "rolled back", "moved by hand") else self.previous

@@ -72,7 +72,7 @@ def superiority(comparison: Comparison, config: PromoteConfig) -> list[Check]:
     gain = Check(
         name=f"gain in {paired.metric}",
         found=f"{points(paired.gain.value)} points, 95% interval {points(paired.gain.low)} to {points(paired.gain.high)}",
-        limit=f"lower end above {points(config.min_gain)}",
+        limit=f"lower end above {100 * config.min_gain:g}",
         passed=paired.superior(config.min_gain),
     )
     fallen = {

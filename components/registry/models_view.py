@@ -83,7 +83,8 @@ def history_text(home: Path, name: str) -> str:
 def _line(name: str, event: Event) -> str:
     at = datetime.fromisoformat(event.at).astimezone().strftime("%Y-%m-%d %H:%M")
     version = f"{name}/{event.version}" if event.version is not None else "none"
-    before = f" (before: {name}/{event.previous})" if event.previous not in (None, event.version) and event.kind != "registered" else ""
+    role = "champion" if event.kind == "refused" else "before"
+    before = f" ({role}: {name}/{event.previous})" if event.previous not in (None, event.version) and event.kind != "registered" else ""
     return f"{at}  {event.kind:<13}  {version}{before}  by {event.who}: {event.reason}"
 
 

@@ -140,7 +140,7 @@ def _not_judged(challenger: Version, champion: Version | None, error: InputError
 def _enter(client: Any, challenger: Version, champion: Version | None, decision: Decision, numbers: dict[str, float], key: str) -> None:
     kind: Kind = "promoted" if decision.verdict == "promoted" else "refused"
     event = history.new_event(kind, challenger.number, champion.number if champion else None, decision.reason, numbers)
-    texts = {DECISION: f"{event.at[:16]} {kind} by {event.who}: {decision.reason}", DECISION_JSON: decision.model_dump_json(), DECISION_KEY: key}
+    texts = {DECISION: f"{event.minute} {kind} by {event.who}: {decision.reason}", DECISION_JSON: decision.model_dump_json(), DECISION_KEY: key}
     for tag, text in texts.items():
         client.set_model_version_tag(challenger.name, str(challenger.number), tag, text)
     if kind == "promoted":

@@ -50,7 +50,7 @@ def reconcile_model(client: Any, project: Path, home: Path, model: Any, config: 
     event = event.model_copy(update={"who": "someone in MLflow"})
     history.append(client, model.name, event)
     if now is not None:
-        client.set_model_version_tag(model.name, str(now), DECISION, f"{event.at[:16]} moved by hand: {verdict}")
+        client.set_model_version_tag(model.name, str(now), DECISION, f"{event.minute} moved by hand: {verdict}")
     log.warning("the champion of %s was moved by hand from %s to %s: %s", model.name, before or "none", now or "none", verdict)
     return event
 

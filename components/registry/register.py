@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.files import explaining_full_disk
 from components.records import BundleRecord
 from components.registry import history
 from components.registry.bundle import assemble, seal
@@ -58,7 +59,8 @@ def register(project: Path, home: Path, data_name: str, config: RegisterConfig, 
     _remove_leftovers(home / "bundles")
     staging = home / "bundles" / f".{uuid.uuid4().hex[:8]}.partial"
     try:
-        record = assemble(project, name, config.artifact, required, staging)
+        with explaining_full_disk(staging):
+            record = assemble(project, name, config.artifact, required, staging)
         lineage = collect(project, record.dataset, record.training_digest, run_id)
         with open_registry(home) as client:
             found = _registered(client, name, record.digest)
@@ -66,7 +68,8 @@ def register(project: Path, home: Path, data_name: str, config: RegisterConfig, 
             if found is not None:
                 log.info("%s is this very bundle (%s): nothing to register", found.ref, record.digest[:12])
                 return Registered(name, found.number, record.digest, False, folder, lineage)
-            card = _write_lineage(project, staging, record, lineage)
+            with explaining_full_disk(staging):
+                card = _write_lineage(project, staging, record, lineage)
             shutil.rmtree(folder, ignore_errors=True)
             staging.replace(folder)
             version = _create(client, home, folder, record, lineage, card)

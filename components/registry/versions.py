@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import InputError, unknown_name
+from components.files import explaining_full_disk
 from components.registry.bundle import RECORD, TRAINING_IMAGES, verify
 from components.registry.session import open_registry
 
@@ -109,7 +110,8 @@ def _download(version: Version, folder: Path) -> None:
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     partial.mkdir(parents=True)
     try:
-        downloaded = download_artifacts(f"models:/{version.name}/{version.number}/artifacts/{version.digest}", dst_path=str(partial))
+        with explaining_full_disk(folder):
+            downloaded = download_artifacts(f"models:/{version.name}/{version.number}/artifacts/{version.digest}", dst_path=str(partial))
         shutil.move(downloaded, partial / "whole")
         verify(partial / "whole")
         (partial / "whole").replace(folder)

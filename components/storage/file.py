@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from components.errors import InputError
-from components.files import sha256_of
+from components.files import explaining_full_disk, sha256_of
 
 
 class FileStore:
@@ -68,12 +68,13 @@ class FileStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            if isinstance(content, Path):
-                shutil.copyfile(content, partial)
-                if sha256_of(partial) != sha256_of(content):
-                    raise InputError(f"{content} changed, or the disk failed, while it was copied to {self.uri}")
-            else:
-                partial.write_bytes(content)
+            with explaining_full_disk(path):
+                if isinstance(content, Path):
+                    shutil.copyfile(content, partial)
+                else:
+                    partial.write_bytes(content)
+            if isinstance(content, Path) and sha256_of(partial) != sha256_of(content):
+                raise InputError(f"{content} changed, or the disk failed, while it was copied to {self.uri}")
         except BaseException:
             partial.unlink(missing_ok=True)
             raise

@@ -1,8 +1,7 @@
 import json
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,27 +58,29 @@ def test_the_same_version_again_changes_nothing(project: Project, uri: str) -> N
     assert keys[-1] == "toy/champion.json"
 
 
-_PUBLISH_UNTIL_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from components.registry import publish as publishing
-left = int(sys.argv[4])
-opened = publishing.open_store
-def open_store(uri):
-    store = opened(uri)
-    def dying(call):
-        def put(key, content):
-            global left
-            if left == 0:
+def publish_and_be_killed(bundle: Path, uri: str, puts: int) -> int:
+    """Publish in a process that is killed when it has written `puts` objects; return how it ended."""
+    process = os.fork()
+    if process:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    left = iter(range(puts))
+    store = open_store(uri)
+    put, put_if_absent = store.put, store.put_if_absent
+
+    def dying(call: Callable[..., object]) -> Callable[..., object]:
+        def write(key: str, content: object) -> object:
+            if next(left, None) is None:
                 os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
             return call(key, content)
-        return put
-    store.put, store.put_if_absent = dying(store.put), dying(store.put_if_absent)
-    return store
-publishing.open_store = open_store
-publishing.publish(Path(sys.argv[1]), "toy", int(sys.argv[3]), sys.argv[2])
-"""
+
+        return write
+
+    store.put, store.put_if_absent = dying(put), dying(put_if_absent)  # type: ignore[method-assign, assignment]
+    publishing.open_store = lambda _: store  # type: ignore[assignment]
+    try:
+        publish(bundle, "toy", 2, uri)
+    finally:
+        os._exit(0)
 
 
 def test_a_publication_killed_at_any_moment_shows_no_half_release_and_goes_on(project: Project, uri: str, tmp_path: Path) -> None:
@@ -91,9 +92,7 @@ def test_a_publication_killed_at_any_moment_shows_no_half_release_and_goes_on(pr
     num_files = sum(1 for path in new.rglob("*") if path.is_file())
     half = num_files // 2
     for puts in (0, half, num_files - half, 1):  # killed before anything, after some parts, after all parts, after the manifest
-        command = [sys.executable, "-c", _PUBLISH_UNTIL_KILLED, str(new), uri, "2", str(puts)]
-        done = subprocess.run(command, env=dict(os.environ), cwd=Path(__file__).parents[3], check=False, capture_output=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        assert publish_and_be_killed(new, uri, puts) == -signal.SIGKILL
         assert Bundle.open(fetch_champion(uri, "toy", tmp_path / "deployed")).record.digest == old.name
     finished = publish(new, "toy", 2, uri)
     assert (finished.uploaded, finished.moved) == (False, True)

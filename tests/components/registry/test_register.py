@@ -1,9 +1,10 @@
+import errno
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from components.errors import ConfigError, DataError, GateRefused, TransientError
+from components.errors import ConfigError, DataError, GateRefused, InputError, TransientError
 from components.records import BundleRecord, ExportRecord
 from components.registry.lineage import Lineage
 from components.registry.versions import fetch_bundle, resolve, versions
@@ -117,8 +118,6 @@ def test_a_registry_that_is_away_is_transient_and_leaves_nothing_half_done(proje
 
 
 def test_names_that_do_not_exist_are_answered_with_those_that_do(project: Project) -> None:
-    from components.errors import InputError
-
     with pytest.raises(InputError, match="no model is registered yet"):
         fetch_bundle(project.home, "toy@champion")
     project.train(accuracy=0.9)
@@ -143,3 +142,16 @@ def test_the_start_of_the_next_training_carries_its_training_images(project: Pro
     later = training_images(project.register().bundle)
     assert set(known) < set(later)
     assert not Path(project.root / "models" / "start" / "bundle.json").exists()
+
+
+def test_a_full_disk_is_explained_and_leaves_nothing_half_done(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    project.train(accuracy=0.9)
+    monkeypatch.setattr("components.registry.card.Path.write_text", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        project.register()
+    monkeypatch.undo()
+    assert not list((project.home / "bundles").glob("*"))
+    assert versions(connect(project.home), "toy") == []
