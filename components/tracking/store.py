@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -92,15 +93,15 @@ def import_mlflow() -> Any:
 
 
 def _probe(uri: str) -> None:
-    # `connect` lets nothing but http and https come here
-    request = urllib.request.Request(f"{uri.rstrip('/')}/health")  # noqa: S310
+    shown = without_secrets(uri)  # urllib takes no user and password in a URI, and neither is for a log
+    request = urllib.request.Request(f"{shown.rstrip('/')}/health")  # noqa: S310 (`connect` lets http and https alone come here)
     try:
         urllib.request.urlopen(request, timeout=_PROBE_TIMEOUT_S).close()  # noqa: S310
     except urllib.error.HTTPError:
         pass  # it answers: whether it lets us in is for the real call to say
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise TransientError(f"the MLflow server at {uri} does not answer ({reason}). Start it, or correct or unset MLFLOW_TRACKING_URI") from None
+        raise TransientError(f"the MLflow server at {shown} does not answer ({reason}). Start it, or correct or unset MLFLOW_TRACKING_URI") from None
 
 
 @contextmanager
@@ -112,10 +113,10 @@ def reachable(uri: str) -> Iterator[None]:
     try:
         yield
     except requests.exceptions.RequestException as error:
-        raise TransientError(f"the MLflow server at {uri} is away: {_first_line(error)}. Try again when it is back") from error
+        raise TransientError(f"the MLflow server at {without_secrets(uri)} is away: {_first_line(error)}. Try again when it is back") from error
     except MlflowException as error:
         if is_transient(error):
-            raise TransientError(f"MLflow at {uri} could not answer: {_first_line(error)}. Try again when it is back") from error
+            raise TransientError(f"MLflow at {without_secrets(uri)} could not answer: {_first_line(error)}. Try again when it is back") from error
         raise
 
 
@@ -128,7 +129,12 @@ def is_transient(error: Exception) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return without_secrets((str(error).splitlines() or [type(error).__name__])[0])[:200]
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the user and password of the URIs in it."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
 def ensure_database(path: Path) -> None:

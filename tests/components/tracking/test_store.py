@@ -28,12 +28,13 @@ def test_a_server_that_is_away_is_an_answer_within_seconds(tmp_path: Path, monke
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{server.getsockname()[1]}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("http://", "http://ada:secret@"))
     started = time.monotonic()
     with pytest.raises(TransientError, match=uri) as raised:
         store.connect(tmp_path)
     assert raised.value.exit_code == 75
     assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)
     assert time.monotonic() - started < 10
 
 
