@@ -58,4 +58,14 @@ def resnet9(num_classes: int, channels: int, width: int = 32) -> nn.Module:
     return ResNet9(num_classes, channels, width)
 
 
-NETWORKS = {"resnet9": resnet9}
+def resnet18_small(num_classes: int, channels: int) -> nn.Module:
+    """Return torchvision's resnet18 with the first layer of He et al. 2015 (arXiv:1512.03385, 4.2) for 32 px: 3×3, no stride, no pooling."""
+    import torchvision
+
+    model: nn.Module = torchvision.models.resnet18(num_classes=num_classes)
+    model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+NETWORKS = {"resnet9": resnet9, "resnet18_small": resnet18_small}

@@ -216,7 +216,7 @@ class _Loop:
 
     def _loss(self, model: nn.Module, images_NCHW: torch.Tensor, targets: Sequence[Any], number: int) -> torch.Tensor:
         seed = derived_seed(self.options.seed, self.state.epoch, number)
-        torch.manual_seed(seed)  # dropout and its like draw from the global generator
+        self.runtime.seed(seed)
         self.generator.manual_seed(seed)
         images, wanted = self.task.augment(images_NCHW, self.task.collate(targets, self.runtime.device), self.policy, self.generator)
         with self.runtime.autocast():
