@@ -32,6 +32,9 @@ def network(pictures: np.ndarray) -> nn.Module:
     """Return a resnet18 with random weights whose normalisations have seen pictures, so that its activations are those of a trained one."""
     torch.manual_seed(0)
     model = Normalised(torchvision.models.resnet18(weights=None), MEAN, STD)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # plain averages over all that is seen
     model.train()
     with torch.no_grad():
         for start in range(0, len(pictures), 16):
