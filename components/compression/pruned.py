@@ -80,6 +80,7 @@ def _prune(
     def cost(network: nn.Module) -> float:
         return multiply_adds(network, spec.preprocess)
 
+    check_convolutional(dense, spec.model)
     try:
         network = prune_to(dense, example_of(spec), target, cost, gradients)
     except DarkroomError:
@@ -88,6 +89,22 @@ def _prune(
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise InputError(f"model {spec.model} cannot be pruned ({reason}); take 'pruned' out of compress.variants") from error
     return network, spec.model_copy(update={"structure": structure_of(network)})
+
+
+def check_convolutional(network: nn.Module, model: str) -> None:
+    """Refuse attention and its like: tracing it takes hours, and its sizes stand in its code, where pruning cannot change them.
+
+    Raises:
+        InputError: A layer is neither convolution nor linear.
+    """
+    for name, module in network.named_modules():
+        for parameter in module.parameters(recurse=False):
+            matrix = sum(size > 1 for size in parameter.shape) > 1
+            if matrix and not isinstance(module, nn.Conv2d | nn.Linear):
+                raise InputError(
+                    f"model {model} cannot be pruned: {name} ({type(module).__name__}) is neither convolution nor linear layer; "
+                    "take 'pruned' out of compress.variants"
+                )
 
 
 def example_of(spec: ModelSpec) -> torch.Tensor:

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from components.compression._options import CompressConfig
-from components.compression.pruned import output_layers, plugin, prune_to, pruned_copy
+from components.compression.pruned import check_convolutional, output_layers, plugin, prune_to, pruned_copy
 from components.errors import InputError
 from components.networks.models import build
 from components.networks.structure import structure_of
 from components.protocols import Context
 from components.protocols import plugin as find_plugin
 from components.records import DatasetRef, ModelSpec, Preprocess
-from components.training.model_files import load_model, save_model
+from components.training.model_files import load_model, load_spec, save_model
 from components.training.multiply_adds import multiply_adds
 
 FAMILIES = ["resnet18", "mobilenet_v3_small", "vgg11_bn", "densenet121", "resnet9"]
@@ -155,6 +155,18 @@ def test_a_target_out_of_reach_is_refused_with_the_numbers():
 def test_the_layer_that_makes_the_logits_is_found(name, layer):
     network = build(name, 10, 3, 64, {})
     assert output_layers(network, torch.zeros(2, 3, 64, 64)) == [network.get_submodule(layer)]
+
+
+def test_a_network_that_cannot_be_traced_is_refused(prepared_digits, trained_digits, tmp_path):
+    spec = load_spec(trained_digits).model_copy(update={"model": "shufflenet_v2_x0_5", "model_options": {}})
+    save_model(tmp_path / "model", network_of(spec), spec)
+    with pytest.raises(InputError, match=r"model shufflenet_v2_x0_5 cannot be pruned \(.*take 'pruned' out of compress.variants"):
+        recovered(tmp_path / "model", prepared_digits, tmp_path / "out")
+
+
+def test_attention_is_refused_before_it_is_traced():
+    with pytest.raises(InputError, match=r"model v cannot be pruned: 1 \(MultiheadAttention\) is neither convolution nor linear layer"):
+        check_convolutional(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.MultiheadAttention(8, 2)), "v")
 
 
 def recovered(model, data, out, importance="magnitude"):
