@@ -16,6 +16,9 @@ from torch import nn
 from components.datasets.policy import Policy
 from components.datasets.prepared import PreparedSplit
 from components.errors import DataError
+from components.evaluation.comparison import compare_paired
+from components.evaluation.intervals import bootstrap
+from components.evaluation.slices import slice_table
 from components.networks.augmentation import augment, to_float
 from components.networks.normalisation import Normalised
 from components.protocols import Context, Evaluator, Task, plugin, plugin_names
@@ -47,6 +50,19 @@ class DotEvaluator:
 
     def per_class(self, statistics: Any) -> pd.DataFrame:
         return pd.DataFrame({"class": ["dot"], "support": [len(statistics)], "overlap": [self.score(statistics)["overlap"]]})
+
+    def baseline(self, targets: Sequence[list[int]]) -> list[int]:
+        return []
+
+    def mistakes(self, statistics: Any) -> list[tuple[int, str]]:
+        wrong = statistics[:, 1] - statistics[:, 0]
+        return [(int(image), f"{wrong[image]:.0f} columns wrong") for image in np.argsort(-wrong, kind="stable") if wrong[image]]
+
+    def confusion(self, statistics: Any) -> pd.DataFrame:
+        return pd.DataFrame(columns=["label", "predicted"])
+
+    def draw(self, statistics: Any, folder: Path) -> None:
+        pass
 
 
 class Dots:
@@ -168,6 +184,25 @@ def test_predictions_are_one_an_image_free_of_torch_and_judged_by_the_evaluator(
     assert statistics.shape[0] == 7
     assert statistics.dtype == np.float64
     assert case.evaluator.metric in case.evaluator.score(statistics)
+
+
+def test_intervals_slices_and_comparison_know_a_task_by_its_evaluator_alone(case: Case, tmp_path: Path) -> None:
+    split, evaluator = case.split(40, 0), case.evaluator
+    targets = evaluator.targets(split.rows)
+    predictions = predict(case.task, case.task.build_model(case.spec), split.images)
+    statistics = evaluator.statistics(predictions, targets)
+    found = bootstrap(evaluator, statistics, 50)[evaluator.metric]
+    assert found.low <= found.value <= found.high
+    assert evaluator.score(statistics, np.full(40, 2.0)) == pytest.approx(evaluator.score(statistics))
+    assert not compare_paired(evaluator, statistics, statistics, 50).superior(0.0)
+    ignorant = evaluator.statistics([evaluator.baseline(targets)] * 40, targets)
+    assert evaluator.score(ignorant)[evaluator.metric] < 0.6
+    sites = split.rows.assign(site=["north", "south"] * 20)
+    assert slice_table(evaluator, statistics, sites, ["site"], 20)["images"].tolist() == [20, 20]
+    assert all(0 <= image < 40 and caption for image, caption in evaluator.mistakes(statistics))
+    assert list(evaluator.confusion(statistics).columns) == ["label", "predicted"]
+    evaluator.draw(statistics, tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".png"}
 
 
 def test_the_loop_learns_it(case: Case, tmp_path: Path) -> None:
