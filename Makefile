@@ -18,8 +18,10 @@ setup: .venv/ready  ## fill .venv from requirements.lock
 	@test -n "$(PYTHON)" || { echo "Darkroom needs Python 3.11, 3.12 or 3.13; none was found. Install one, or: make PYTHON=/path/to/python"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@echo "setting up .venv from requirements.lock (a few minutes, mostly the download of torch; once) …"
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(BIN)/python -m components.tracking.store $$(mktemp -d)  # an empty MLflow database, migrated once: later ones are copies
 	@touch $@
 
 demo: setup  ## data changes, a model earns its place, bad data does not
