@@ -61,9 +61,6 @@ class DotEvaluator:
     def confusion(self, statistics: Any) -> pd.DataFrame:
         return pd.DataFrame(columns=["label", "predicted"])
 
-    def draw(self, statistics: Any, folder: Path) -> None:
-        pass
-
 
 class Dots:
     """In which columns is a dot? A target is a list of columns, empty for some images."""
@@ -186,7 +183,7 @@ def test_predictions_are_one_an_image_free_of_torch_and_judged_by_the_evaluator(
     assert case.evaluator.metric in case.evaluator.score(statistics)
 
 
-def test_intervals_slices_and_comparison_know_a_task_by_its_evaluator_alone(case: Case, tmp_path: Path) -> None:
+def test_intervals_slices_and_comparison_know_a_task_by_its_evaluator_alone(case: Case) -> None:
     split, evaluator = case.split(40, 0), case.evaluator
     targets = evaluator.targets(split.rows)
     predictions = predict(case.task, case.task.build_model(case.spec), split.images)
@@ -201,8 +198,6 @@ def test_intervals_slices_and_comparison_know_a_task_by_its_evaluator_alone(case
     assert slice_table(evaluator, statistics, sites, ["site"], 20)["images"].tolist() == [20, 20]
     assert all(0 <= image < 40 and caption for image, caption in evaluator.mistakes(statistics))
     assert list(evaluator.confusion(statistics).columns) == ["label", "predicted"]
-    evaluator.draw(statistics, tmp_path)
-    assert {path.suffix for path in tmp_path.iterdir()} <= {".png"}
 
 
 def test_the_loop_learns_it(case: Case, tmp_path: Path) -> None:
