@@ -8,6 +8,7 @@ from pydantic import Field
 
 from components.errors import DataError
 from components.evaluation.intervals import interval, resample_weights
+from components.progress import bar
 from components.protocols import Evaluator
 from components.records import Interval, Record
 
@@ -53,12 +54,12 @@ def compare_paired(
         raise DataError(f"the models were measured on {len(statistics_a)} and {len(statistics_b)} images; a paired comparison needs the same ones")
     metric = evaluator.metric
     value_a, value_b = evaluator.score(statistics_a)[metric], evaluator.score(statistics_b)[metric]
-    resampled = np.array(
-        [
-            (evaluator.score(statistics_a, weights)[metric], evaluator.score(statistics_b, weights)[metric])
-            for weights in resample_weights(len(statistics_a), num_resamples, seed)
-        ]
-    )
+    pairs: list[tuple[float, float]] = []
+    with bar("compare", num_resamples, "resamples") as progress:
+        for weights in resample_weights(len(statistics_a), num_resamples, seed):
+            pairs.append((evaluator.score(statistics_a, weights)[metric], evaluator.score(statistics_b, weights)[metric]))
+            progress.update()
+    resampled = np.array(pairs)
     drops = class_drops(evaluator, statistics_a, statistics_b)
     worst = max(drops, key=lambda name: drops[name])
     return PairedComparison(

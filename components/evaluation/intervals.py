@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from components.progress import bar
 from components.protocols import Evaluator
 from components.records import Interval
 
@@ -46,5 +47,9 @@ def bootstrap(evaluator: Evaluator, statistics: FloatArray, num_resamples: int =
         DataError: There is no image.
     """
     values = evaluator.score(statistics)
-    resampled = [evaluator.score(statistics, weights) for weights in resample_weights(len(statistics), num_resamples, seed)]
+    resampled: list[dict[str, float]] = []
+    with bar("intervals", num_resamples, "resamples") as progress:
+        for weights in resample_weights(len(statistics), num_resamples, seed):
+            resampled.append(evaluator.score(statistics, weights))
+            progress.update()
     return {metric: interval(value, [scores[metric] for scores in resampled]) for metric, value in values.items()}

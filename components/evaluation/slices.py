@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from components.evaluation.intervals import bootstrap
+from components.progress import bar
 from components.protocols import Evaluator
 
 log = logging.getLogger(__name__)
@@ -58,14 +59,17 @@ def slice_table(
         num_resamples: Of each slice's bootstrap.
         seed: Of the draws.
     """
-    found: list[dict[str, object]] = []
+    slices: list[tuple[str, str, npt.NDArray[np.bool_]]] = []
     for column in columns:
         labels = slice_labels(rows[column])
         if labels is None:
             log.info("no slices along '%s': %d different values", column, rows[column].nunique(dropna=False))
             continue
-        for value in sorted(labels.unique()):
-            chosen = (labels == value).to_numpy()
+        slices += [(column, value, (labels == value).to_numpy()) for value in sorted(labels.unique())]
+    found: list[tuple[str, str, int, float, float, float]] = []
+    with bar("slices", len(slices), "slices") as progress:
+        for column, value, chosen in slices:
             metric = bootstrap(evaluator, statistics[chosen], num_resamples, seed)[evaluator.metric]
-            found.append(dict(zip(COLUMNS, [column, value, int(chosen.sum()), metric.value, metric.low, metric.high], strict=True)))
+            found.append((column, value, int(chosen.sum()), metric.value, metric.low, metric.high))
+            progress.update()
     return pd.DataFrame(found, columns=COLUMNS).sort_values(["metric", "column", "value"], ignore_index=True)
