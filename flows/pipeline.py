@@ -238,6 +238,8 @@ def readable() -> Iterator[None]:
                 "this folder is in no git repository, and a model's lineage names the commit it was made from. Make one: git init"
             ) from None
         raise InputError(f"DVC: {_text(error)}") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename} not found. Fetch what DVC tracks: dvc pull; or import a dataset: darkroom data import SOURCE") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError("the disk is full: DVC could not put the outputs into its cache. Free some space and run again") from error

@@ -1,9 +1,8 @@
 """The whole chain: stages of dvc.yaml, then register, compare and promote, publish, report.
 
-`darkroom run`, `python -m flows.retrain` and the deployment that `darkroom serve` makes all come here.
+`darkroom run`, `python -m flows.retrain` and the deployment that `darkroom serve` makes all come here. Annotations are evaluated
+in this module: the process in which Prefect runs a deployment cannot resolve them from text.
 """
-
-from __future__ import annotations
 
 if __name__ == "__main__":  # the command checks the input and starts a server before Prefect is imported
     import sys

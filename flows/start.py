@@ -120,10 +120,13 @@ def serve(cron: str, latest: bool) -> None:
     prefect = servers.Prefect(home)
     prefect.start()
     prefect.wait()
+    from prefect.flows import EntrypointType
+
     from flows.retrain import retrain
 
     command = Path(sys.executable).parent / "prefect"
     print(f"retraining at '{cron}', each run in a worktree of its own; its page: {prefect.api_url.removesuffix('/api')}")
     print(f"to run it now: PREFECT_API_URL={prefect.api_url} {command} deployment run retrain/scheduled")
     options = Options("latest" if latest else "checked-out", isolated=True)
-    retrain.serve(name="scheduled", cron=cron, parameters=asdict(options), limit=1, print_starting_message=False)
+    module = EntrypointType.MODULE_PATH
+    retrain.serve(name="scheduled", cron=cron, parameters=asdict(options), limit=1, print_starting_message=False, entrypoint_type=module)

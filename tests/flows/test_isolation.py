@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from components.errors import ConfigError
+from flows.data_versions import fetch_newest
+from flows.isolation import Unfinished, git, save_experiment, worktree
+from flows.pipeline import Pipeline
+from tests.flows.conftest import commit
+from tests.flows.test_pipeline import run_all
+
+
+def test_it_works_on_the_commit_and_leaves_the_checkout_alone(project: Path) -> None:
+    run_all(project)
+    commit(project)
+    head = git(project, "rev-parse", "HEAD")
+    (project / "params.yaml").write_text("broken: [")  # a person is in the middle of an edit
+    with worktree(project, "one") as place:
+        assert Path.cwd() == place
+        assert (place / ".darkroom").resolve() == project / ".darkroom"
+        assert (place / "second.txt").exists()
+        params = place / "params.yaml"
+        params.write_text(params.read_text().replace("times: 2", "times: 3"))
+        assert run_all(place) == {"first": "skipped", "second": "ran"}
+        saved = save_experiment(place, "one")
+        assert "times: 3" in str(git(place, "show", f"{saved}:params.yaml"))
+    assert Path.cwd() == project
+    assert not place.exists()
+    assert (project / "params.yaml").read_text() == "broken: ["
+    assert git(project, "rev-parse", "HEAD") == head
+    assert git(project, "cat-file", "-t", saved) == "commit"
+    assert "one" in str(git(project, "for-each-ref", "refs/exps"))
+    (project / "params.yaml").write_text(str(git(project, "show", f"{saved}:params.yaml")) + "\n")
+    assert run_all(project)["second"] == "restored"  # the cache is shared
+
+
+def test_the_worktrees_of_failed_runs_stay_but_not_for_ever(project: Path) -> None:
+    for number in range(5):
+        with pytest.raises(Unfinished), worktree(project, f"run-{number}"):
+            raise Unfinished
+    assert sorted(path.name for path in (project / ".darkroom" / "runs").iterdir()) == ["run-1", "run-2", "run-3", "run-4"]
+
+
+def test_no_commit_is_told(project: Path) -> None:
+    subprocess.run(["rm", "-rf", ".git"], check=True)
+    subprocess.run(["git", "init", "-q"], check=True)
+    with pytest.raises(ConfigError, match="works on the last commit"), worktree(project, "one"):
+        pass
+
+
+def test_the_newest_tag_brings_its_data(project: Path) -> None:
+    images = project / "data" / "toy"
+    images.mkdir(parents=True)
+    for version in ("1.9", "1.10"):
+        (images / "1.png").write_bytes(version.encode())
+        subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "data/toy"], check=True)
+        commit(project)
+        git(project, "tag", f"toy@v{version}")
+    git(project, "checkout", "-q", "toy@v1.9")
+    subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q"], check=True)
+    assert (images / "1.png").read_text() == "1.9"
+    assert fetch_newest(project, "toy") == "toy@v1.10"
+    assert (images / "1.png").read_text() == "1.10"
+    with closing(Pipeline(project)) as pipeline:
+        pipeline.check_data()
+    assert fetch_newest(project, "toy") == ""
+
+
+def test_no_newer_data_to_find_is_told(project: Path) -> None:
+    with pytest.raises(ConfigError, match="no tag toy@v… and no upstream branch"):
+        fetch_newest(project, "toy")

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components.errors import TransientError
+from flows import servers
+from flows.servers import Prefect, Server
+
+
+def test_a_record_of_a_dead_or_another_process_is_dropped(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    created = psutil.Process(dead.pid).create_time()
+    dead.wait()
+    here = psutil.Process().create_time()
+    records = {
+        "dead": Server("http://127.0.0.1:1", dead.pid, created),
+        "another": Server("http://127.0.0.1:2", os.getpid(), here - 3600),
+        "alive": Server("http://127.0.0.1:3", os.getpid(), here),
+    }
+    (tmp_path / "servers.json").write_text(json.dumps({name: asdict(server) for name, server in records.items()}))
+    assert list(servers.running(tmp_path)) == ["alive"]
+
+
+def test_a_server_of_the_environment_that_is_away_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    server = Prefect(tmp_path)
+    server.start()
+    with pytest.raises(TransientError, match=r"http://127\.0\.0\.1:9/api does not answer.*PREFECT_API_URL"):
+        server.wait()
+    assert not server.temporary
+
+
+def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    try:
+        started = servers.up(tmp_path, prefect_port=14200, mlflow_port=15000)
+        assert set(started) == {"prefect", "mlflow"}
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for name, path in (("prefect", "/api/health"), ("mlflow", "/health")):
+            with opener.open(started[name].url + path) as response:
+                assert response.status == 200
+        assert servers.up(tmp_path) == started
+        server = Prefect(tmp_path)
+        server.start()
+        server.wait()
+        assert (server.api_url, server.temporary) == (f"{started['prefect'].url}/api", False)
+    finally:
+        stopped = servers.down(tmp_path)
+        os.environ.pop("PREFECT_API_URL", None)
+    assert stopped == ["mlflow", "prefect"]
+    assert not any(server.alive for server in started.values())
+    assert servers.running(tmp_path) == {}
