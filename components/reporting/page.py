@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "percent": _percent,
         "bare": _bare,
+        "moment": _moment,
         "points": _points,
         "span": _span,
         "seconds": _seconds,
@@ -127,6 +129,10 @@ def _seconds(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _moment(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M}"
 
 
 def _size(num_bytes: int | None) -> str:

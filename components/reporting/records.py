@@ -35,7 +35,7 @@ class RunReport(Record):
     name: str = Field(description="the model's name")
     run_id: str
     command: str = Field(default="", description="how the run was started")
-    started: str = Field(description="date and time for people")
+    started: str = Field(description="date and time of this machine, ISO 8601")
     seconds: float
     outcome: Outcome
     headline: str = Field(description="one sentence: what came of it")
