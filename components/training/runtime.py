@@ -22,8 +22,6 @@ from components.training.options import FitOptions
 
 log = logging.getLogger(__name__)
 
-#: Multiply-adds of one image from which bf16 on a CPU pays for its casts (measured: benchmarks/auto_settings.py).
-BF16_MULTIPLY_ADDS = 20_000_000
 #: Multiply-adds of a batch up to which a second CPU thread costs more than it brings: each layer waits for the slower of two, which on a
 #: busy machine (a server that starts, another training) made steps twenty times as long.
 ONE_THREAD_MULTIPLY_ADDS = 1_000_000_000
@@ -97,7 +95,7 @@ def choose_runtime(options: FitOptions, model: nn.Module, multiply_adds: int) ->
     Args:
         options: What was asked for.
         model: The network; convolutions decide on channels-last, depthwise ones against bf16 on a CPU.
-        multiply_adds: Of one image.
+        multiply_adds: Of one image; decides on the threads.
 
     Raises:
         ConfigError: The device that was asked for is not there.
@@ -110,7 +108,7 @@ def choose_runtime(options: FitOptions, model: nn.Module, multiply_adds: int) ->
     elif device.type == "cuda":
         precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     else:
-        precision = "bf16" if cpu_has_bf16() and _bf16_pays_on_cpu(model, multiply_adds) else "float32"
+        precision = "bf16" if cpu_has_bf16() and not _has_depthwise_convolutions(model) else "float32"
     compiled = (device.type == "cuda" and _can_compile()) if options.compile == "auto" else options.compile == "on"
     small = device.type == "cpu" and multiply_adds * options.batch_size <= ONE_THREAD_MULTIPLY_ADDS
     num_threads = options.num_threads if options.num_threads != "auto" else 1 if small else torch.get_num_threads()
@@ -150,10 +148,10 @@ def cpu_has_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def _bf16_pays_on_cpu(model: nn.Module, multiply_adds: int) -> bool:
-    # oneDNN's depthwise convolutions are slower in bf16: MobileNets trained at half the speed
-    depthwise = any(isinstance(module, nn.Conv2d) and module.groups > 1 and module.groups == module.in_channels for module in model.modules())
-    return multiply_adds >= BF16_MULTIPLY_ADDS and not depthwise
+def _has_depthwise_convolutions(model: nn.Module) -> bool:
+    # oneDNN's depthwise convolutions are slower in bf16 than in float32: measured on a Zen 4 core, training steps of MobileNet, EfficientNet,
+    # ShuffleNet and ConvNeXt ran at 0.5 to 0.8 times the speed, those of all other families tried at 1.2 to 1.8 times, from 1.5 M multiply-adds on
+    return any(isinstance(module, nn.Conv2d) and module.groups > 1 and module.groups == module.in_channels for module in model.modules())
 
 
 def _can_compile() -> bool:

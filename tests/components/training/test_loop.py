@@ -69,8 +69,8 @@ def test_accumulated_batches_are_one_large_batch(problem: Any) -> None:
     problem.train = PreparedSplit(problem.train.images, problem.train.rows, np.arange(64))
     flat = [nn.Sequential(nn.Flatten(), nn.Linear(64, 4)) for _ in range(2)]
     flat[1].load_state_dict(flat[0].state_dict())
-    problem.fit(flat[0], batch_size=32, optimizer="sgd", epochs=1, policy=Policy())
-    problem.fit(flat[1], batch_size=8, accumulate=4, optimizer="sgd", epochs=1, policy=Policy())
+    problem.fit(flat[0], batch_size=32, optimizer="sgd", epochs=1, policy=Policy(), precision="float32")
+    problem.fit(flat[1], batch_size=8, accumulate=4, optimizer="sgd", epochs=1, policy=Policy(), precision="float32")
     for a, b in zip(flat[0].parameters(), flat[1].parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
 

@@ -11,20 +11,18 @@ from components.networks.models import build
 from components.records import Preprocess
 from components.training.multiply_adds import multiply_adds
 from components.training.options import FitOptions
-from components.training.runtime import BF16_MULTIPLY_ADDS, choose_runtime, cpu_has_bf16, plain_runtime, restored_runtime, threads
+from components.training.runtime import choose_runtime, cpu_has_bf16, plain_runtime, restored_runtime, threads
 
 RESNET = build("resnet9", 2, 3, 32, {"width": 4})
 CPU = FitOptions(device="cpu")
 
 
 @pytest.mark.parametrize("capable", [True, False])
-def test_bf16_on_a_cpu_needs_the_instructions_and_enough_work(monkeypatch: pytest.MonkeyPatch, capable: bool) -> None:
+def test_bf16_on_a_cpu_needs_the_instructions_and_no_depthwise_convolutions(monkeypatch: pytest.MonkeyPatch, capable: bool) -> None:
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": capable, "amx_bf16": False})
     assert cpu_has_bf16() is capable
-    assert choose_runtime(CPU, RESNET, BF16_MULTIPLY_ADDS).precision == ("bf16" if capable else "float32")
-    assert choose_runtime(CPU, RESNET, BF16_MULTIPLY_ADDS - 1).precision == "float32"
-    depthwise = build("mobilenet_v2", 2, 3, 32, {"width_mult": 0.25})
-    assert choose_runtime(CPU, depthwise, BF16_MULTIPLY_ADDS).precision == "float32"
+    assert choose_runtime(CPU, RESNET, 1).precision == ("bf16" if capable else "float32")
+    assert choose_runtime(CPU, build("mobilenet_v2", 2, 3, 32, {"width_mult": 0.25}), 1).precision == "float32"
 
 
 def test_what_is_asked_for_is_done() -> None:
