@@ -19,6 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.config import read_params
 from components.datasets.prepared import Prepared
 from components.errors import ConfigError, DataError, GateRefused, unknown_name
 from components.files import sha256_of
@@ -109,8 +110,9 @@ def digest_of(artifact: str, files: dict[str, str]) -> str:
 
 
 def accepted_artifacts(project: Path, artifact: str, required: Sequence[str]) -> list[ExportRecord]:
-    """Return the artifacts that no budget refused, sorted by name; see `assemble` for the errors."""
-    records = [ExportRecord.load(path) for path in sorted((project / "models" / "exported").glob("*/artifact.json"))]
+    """Return the artifacts that params.yaml asks for and no budget refused, sorted by name; see `assemble` for the errors."""
+    paths = [project / "models" / "exported" / name / "artifact.json" for name in asked_for(project)]
+    records = [ExportRecord.load(path) for path in paths if path.exists()]
     by_name = {record.name: record for record in records}
     for name in required:
         if name not in by_name:
@@ -127,6 +129,12 @@ def accepted_artifacts(project: Path, artifact: str, required: Sequence[str]) ->
         onnx = [name for name, record in by_name.items() if str(record.file).endswith(".onnx") and not record.refusals]
         raise ConfigError(f"register.artifact: {artifact} needs torch to run; one that serves without is: {', '.join(onnx) or 'none there'}")
     return [record for record in records if record.file is not None and not record.refusals]
+
+
+def asked_for(project: Path) -> list[str]:
+    """Return the names of the artifacts that params.yaml asks for; a folder of a format that was dropped from it stays behind."""
+    params = read_params(project / "params.yaml")
+    return sorted(f"{variant}-{form}" for variant in params["compress"]["variants"] for form in params["export"]["formats"])
 
 
 def _copy_artifact(project: Path, export: ExportRecord, out: Path) -> None:

@@ -183,7 +183,8 @@ def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, label in enumerate(generator.integers(0, 3, 600).tolist())
     ]
     write_dataset(images, DatasetInfo(name="toy", version="1.0", task="classification", classes=CLASSES), root / "data")
-    (root / "params.yaml").write_text("data: {name: toy}\ntrain: {lr: 0.1}\n")
+    params = "data: {name: toy}\ntrain: {lr: 0.1}\ncompress: {variants: [dense]}\nexport: {formats: [onnx, torch_export]}\n"
+    (root / "params.yaml").write_text(params)
     (root / "dvc.lock").write_text("schema: '2.0'\n")
     (root / "data" / "toy.dvc").write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  path: toy\n")
     Project(root).set_sides(side_of)

@@ -1,10 +1,11 @@
 import json
+import shutil
 
 import pytest
 
 from components.errors import DataError
-from components.records import ParityRecord
-from components.registry.bundle import assemble, digest_of, seal, training_images, verify
+from components.records import ExportRecord, ParityRecord
+from components.registry.bundle import accepted_artifacts, assemble, digest_of, seal, training_images, verify
 from tests.components.registry.conftest import Project
 
 
@@ -45,3 +46,12 @@ def test_a_damaged_bundle_is_noticed(project: Project, damage: str) -> None:
         (folder / "bundle.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match="is damaged"):
         verify(folder)
+
+
+def test_an_artifact_of_a_format_that_was_dropped_is_left_out(project: Project) -> None:
+    project.train(0.9)
+    exported = project.root / "models" / "exported"
+    shutil.copytree(exported / "dense-onnx", exported / "dense-onnx_int8")
+    record = ExportRecord.load(exported / "dense-onnx" / "artifact.json")
+    record.model_copy(update={"format": "onnx_int8"}).save(exported / "dense-onnx_int8" / "artifact.json")
+    assert [export.name for export in accepted_artifacts(project.root, "dense-onnx", [])] == ["dense-onnx"]
