@@ -277,8 +277,11 @@ def _shell(project: Path, commands: str | list[str]) -> End:
         try:
             for text in process.stdout or ():
                 log.info("%s", text.rstrip())
-        finally:
             code = process.wait()
+        except BaseException:  # the terminal sends Ctrl-C to the command as well; a cancelled run has to
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise
         if code:
             return End(128 - code if code > 128 else code, f"`{command}` ended with code {code}")
     return End(0)

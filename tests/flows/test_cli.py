@@ -92,7 +92,7 @@ def test_a_server_that_is_away_is_transient(told: Callable[..., tuple[int, str]]
     ("edit", "expected"),
     [
         pytest.param(("  lr: 0.004", "  lrr: 0.004"), "train.lrr: unknown key. Did you mean 'lr'?", id="key"),
-        pytest.param(("epochs: 14", "epochs: many"), "train.epochs: found 'many'", id="type"),
+        pytest.param(("batch_size: 64", "batch_size: many"), "train.batch_size: found 'many'", id="type"),
         pytest.param(("model: resnet9", "model: resnet99"), "unknown model 'resnet99'", id="model"),
         pytest.param(("optimizer: adamw", "optimizer: adam3"), "train.optimizer: found 'adam3'", id="optimizer"),
         pytest.param(("name: classification", "name: clasification"), "unknown task 'clasification'. Did you mean 'classification'?", id="task"),

@@ -62,7 +62,7 @@ def test_the_newest_tag_brings_its_data(project: Path) -> None:
         commit(project)
         git(project, "tag", f"toy@v{version}")
     git(project, "checkout", "-q", "toy@v1.9")
-    subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q"], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q", "data/toy.dvc"], check=True)
     assert (images / "1.png").read_text() == "1.9"
     assert fetch_newest(project, "toy") == "toy@v1.10"
     assert (images / "1.png").read_text() == "1.10"

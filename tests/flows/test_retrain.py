@@ -50,6 +50,7 @@ def test_stages_are_tasks_and_those_up_to_date_are_shown_as_skipped(project: Pat
     ],
 )
 def test_how_a_run_fails(project: Path, darkroom: Darkroom, prefect_api: str, code: int, exit_code: int, name: str, tries: int) -> None:
+    (project / "params.yaml").write_text("data: {name: toy}")
     config = project / "dvc.yaml"
     command = f"""echo . >> tries; sh -c "exit {code}" """
     config.write_text(f"stages:\n  fail:\n    cmd: {command}\n    outs: [never.txt]\n  after:\n    cmd: 'true'\n    deps: [never.txt]\n")
@@ -65,6 +66,7 @@ def test_how_a_run_fails(project: Path, darkroom: Darkroom, prefect_api: str, co
 
 
 def test_ctrl_c_ends_tidily_and_a_killed_run_does_not_stay_running(project: Path, prefect_api: str, darkroom: Darkroom) -> None:
+    (project / "params.yaml").write_text("data: {name: toy}")
     (project / "dvc.yaml").write_text("stages:\n  sleep:\n    cmd: touch started && sleep 60\n    outs: [started]\n")
     environment = {**os.environ, "PREFECT_API_URL": prefect_api}
 
