@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from components.protocols import Context, Evaluator, Task
 from components.records import ModelSpec
 from components.training.checkpoint import Checkpoints, folder_in
 from components.training.feed import Feed, derived_seed
+from components.training.fingerprint import fingerprint
 from components.training.inference import predict
 from components.training.interrupts import Interrupt, deferred_interrupt
 from components.training.multiply_adds import multiply_adds
@@ -133,7 +132,7 @@ class _Loop:
         self.val, self.val_targets = val, evaluator.targets(val.rows)
         targets = evaluator.targets(train.rows)
         self.loss_options = task.loss_options(options.model_dump(), targets, spec.classes)
-        self.checkpoints = Checkpoints(folder_in(context.scratch), _fingerprint(model, spec, options, policy, plan, train))
+        self.checkpoints = Checkpoints(folder_in(context.scratch), fingerprint(model, spec, options, policy, plan, train))
         self.found = self.checkpoints.latest()
         self.runtime: Runtime = choose_runtime(options, model, multiply_adds(model, spec.preprocess))
         if self.found:
@@ -291,16 +290,3 @@ class _Loop:
             settings=self.runtime.settings() | {"batch_size": self.feed.batch_size},
             history=state.history,
         )
-
-
-def _fingerprint(model: nn.Module, spec: ModelSpec, options: FitOptions, policy: Policy, plan: ParameterPlan, train: PreparedSplit) -> str:
-    """Return a digest of all that decides on the weights; how often checkpoints are written does not."""
-    digest = hashlib.sha256()
-    groups = [(group.names, group.lr, group.from_epoch) for group in plan]
-    settings = [spec.model_dump(mode="json"), options.model_dump(exclude={"checkpoint_minutes"}), policy.model_dump(), groups, len(train.images)]
-    digest.update(json.dumps(settings, sort_keys=True).encode())
-    digest.update(train.order.tobytes())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
