@@ -44,7 +44,10 @@ def run(
     isolated: Isolated = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a run that is at work in this checkout.")] = False,
 ) -> None:
-    """Run what is out of date: from data to a judged, registered, published model."""
+    """Run what is out of date, from data to a judged model.
+
+    Then register it, compare it with the champion, promote and publish it if it is better.
+    """
     from flows.parameters import parse_overrides
     from flows.start import Options, start
 
@@ -64,7 +67,10 @@ def status(until: Until = None) -> None:
 
 @app.command()
 def demo() -> None:
-    """Show it on digits: data changes, a model earns its place, bad data does not."""
+    """Show all of it on digits, in three acts.
+
+    Data changes, a model earns its place, bad data does not.
+    """
     from flows.demo import demo as show
 
     raise typer.Exit(show(Path.cwd(), _debug()))
@@ -75,7 +81,7 @@ def up(
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect's page.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's page.")] = 5000,
 ) -> None:
-    """Start the local Prefect and MLflow servers, to look at their pages."""
+    """Start local Prefect and MLflow servers, for their pages."""
     from flows import servers
 
     for name, server in sorted(servers.up(Home.absolute(), prefect_port, mlflow_port).items()):
@@ -84,7 +90,7 @@ def up(
 
 @app.command()
 def down() -> None:
-    """Stop them."""
+    """Stop these servers."""
     from flows import servers
 
     stopped = servers.down(Home.absolute())
@@ -117,7 +123,7 @@ def report(show: Annotated[bool, typer.Option("--open", help="Open it in the bro
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGES…")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE")],
     model: Annotated[str | None, typer.Option(help="NAME@champion, NAME/7, or a bundle's folder. [default: the champion]")] = None,
     artifact: Annotated[str | None, typer.Option(help="VARIANT-FORMAT in the bundle. [default: the one that serves]")] = None,
     out: Annotated[Path | None, typer.Option(help="Write to a .csv or .json file.", metavar="FILE")] = None,
@@ -136,7 +142,10 @@ def import_(
     version: Annotated[str, typer.Option(help="The version this is.")] = "1.0.0",
     replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of the dataset of that name.")] = False,
 ) -> None:
-    """Bring a labelled dataset in: bytes as they are, a manifest, tracked by DVC."""
+    """Bring a labelled dataset in, tracked by DVC.
+
+    The images' bytes stay as they are; a manifest names them with their labels.
+    """
     from flows.commands import import_data
 
     print(import_data(Path.cwd(), source, name, format_, version, replace))
@@ -175,7 +184,10 @@ def promote(
     reason: Reason = "by hand",
     override: Annotated[bool, typer.Option("--override", help="Promote it though it is judged worse.")] = False,
 ) -> None:
-    """Judge a version against the champion, and promote and publish it."""
+    """Judge a version, and make it the champion if it is better.
+
+    It is judged against the champion; what becomes the champion is published.
+    """
     from flows.commands import promote_model
 
     print(promote_model(Path.cwd(), ref, reason, override))
@@ -187,7 +199,10 @@ def rollback(
     to: Annotated[int | None, typer.Option(help="The version to go back to. [default: the champion before]", metavar="V")] = None,
     reason: Reason = "by hand",
 ) -> None:
-    """Make an earlier champion the champion again, in MLflow and in the object store."""
+    """Make an earlier champion the champion again.
+
+    In MLflow and in the object store.
+    """
     from flows.commands import rollback_model
 
     print(rollback_model(Path.cwd(), name, to, reason))
@@ -252,7 +267,11 @@ def _explain(error: Exception) -> int:
     if isinstance(error, typer.Abort):
         return 130
     if isinstance(error, TyperException):
-        say(f"darkroom: {error}. How it goes: darkroom --help")
+        text, context = str(error).rstrip("."), getattr(error, "ctx", None)
+        if text.startswith("Usage:"):  # nothing was asked: the help is the answer
+            say(text)
+        else:
+            say(f"darkroom: {text}{'' if text.endswith('?') else '.'} How it goes: {context.command_path if context else 'darkroom'} --help")
         return 2
     say(f"darkroom: a bug: {type(error).__name__}: {error}. The whole story: the same command with --debug")
     return 1

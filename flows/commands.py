@@ -30,17 +30,22 @@ def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str
             raise DataError(f"{path} not found")
     if out is not None and out.suffix not in (".csv", ".json"):
         raise ConfigError(f"--out {out}: found '{out.suffix}'; expected a name that ends in .csv or .json")
+    if out is not None and not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}. Make it: mkdir -p {out.parent}")
     folder = Path(model) if model and Path(model).is_dir() else fetch_bundle(home, model or f"{model_name(Path.cwd())}@champion")
     rows = list(predict_files(Bundle.open(folder, artifact), images))
     if not rows:
         raise DataError(f"no image found in {', '.join(str(path) for path in images)}")
+    num_unread = sum(1 for row in rows if row.error)
     if out is None:
         print(table(rows))
     else:
         with out.open("w", encoding="utf-8", newline="") as file:
             (write_csv if out.suffix == ".csv" else write_json)(rows, file)
-        print(f"{len(rows)} predictions in {out}", file=sys.stderr)
-    return InputError.exit_code if any(row.error for row in rows) else 0
+        print(f"{len(rows) - num_unread} predictions in {out}", file=sys.stderr)
+    if num_unread:
+        print(f"{num_unread} of {len(rows)} could not be read" + ("; the column error says why" if out else ""), file=sys.stderr)
+    return InputError.exit_code if num_unread else 0
 
 
 def import_data(project: Path, source: str, name: str | None, format_: str | None, version: str, replace: bool) -> str:

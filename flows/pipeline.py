@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,12 @@ class Pipeline:
             return ["has not run yet"]
         with readable():
             return [*_changed_params(stage), *(reason for entry in status for reason in _reasons(entry))]
+
+    def out_of_date(self, stages: Sequence[PipelineStage]) -> list[PipelineStage]:
+        """Return those that are out of date, and those that may be once these have run."""
+        stale = [stage for stage in stages if self.reasons(stage)]
+        reached = {stage.addressing for stage in stale}.union(*(self.following(stage) for stage in stale))
+        return [stage for stage in stages if stage.addressing in reached]
 
     def key(self, stage: PipelineStage) -> str:
         """Return the digest of the inputs that dvc.lock has on record for a stage."""

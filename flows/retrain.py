@@ -24,8 +24,9 @@ from prefect.runtime import flow_run
 
 from components.errors import DarkroomError
 from components.tracking import runs
-from flows import isolation, orphans, release
+from flows import isolation, orphans, release, starting
 from flows.account import Account
+from flows.commands import model_name
 from flows.data_versions import fetch_newest
 from flows.lock import checkout_lock
 from flows.parameters import dataset_name, write_overrides
@@ -110,18 +111,20 @@ def _run(project: Path, options: Options, account: Account) -> None:
 
 def _stages(shop: Workshop, options: Options, account: Account) -> None:
     """Run the stages in order until one does not end well."""
-    stages = shop.pipeline.stages(options.until)
-    stale = [stage for stage in stages if shop.pipeline.reasons(stage)]
-    reached = {stage.addressing for stage in stale}.union(*(shop.pipeline.following(stage) for stage in stale))
-    coming = [stage for stage in stages if stage.addressing in reached]
+    project, pipeline = shop.pipeline.project, shop.pipeline
+    stages = pipeline.stages(options.until)
+    coming = pipeline.out_of_date(stages)
+    if starting.wants_champion(project) and "train" in {stage.addressing for stage in coming}:
+        starting.write_start(project, account.home, model_name(project))
+        coming = pipeline.out_of_date(stages)
     if coming:
-        if warm(shop.pipeline.project, coming):
-            check_params(shop.pipeline.project, {})
+        if warm(project, coming):
+            check_params(project, {})
         account.track()
     account.plan([stage.addressing for stage in stages])
     for stage in stages:
         if stage in coming:
-            warm(shop.pipeline.project, coming[coming.index(stage) :])
+            warm(project, coming[coming.index(stage) :])
         account.add(run_stage(shop, stage))
         if not account.going:
             return

@@ -120,7 +120,7 @@ def serve(cron: str, latest: bool) -> None:
     prefect = servers.Prefect(home)
     prefect.start()
     prefect.wait()
-    from prefect.flows import EntrypointType
+    from prefect.types.entrypoint import EntrypointType
 
     from flows.retrain import retrain
 
