@@ -79,6 +79,24 @@ def check_params(overrides: Mapping[str, Any]) -> None:
         ConfigError: A section, key, type or name is wrong; the error says which and what there is.
     """
     from components.networks.models import model_names
+
+    model, known = check_sections(overrides)["train"].model, model_names()
+    if model not in known:
+        raise ConfigError(f"params.yaml: {unknown_name('model', model, known)}")
+
+
+def check_sections(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Check all of params.yaml that can be checked in a moment: everything but the model's name, which takes torch to know.
+
+    Args:
+        overrides: Values that a run puts in its place, by dotted key.
+
+    Returns:
+        The sections by name.
+
+    Raises:
+        ConfigError: A section, key, type or name is wrong; the error says which and what there is.
+    """
     from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
 
     params = with_overrides(read_params(PARAMS), overrides)
@@ -89,12 +107,13 @@ def check_params(overrides: Mapping[str, Any]) -> None:
         if name not in kinds:
             raise ConfigError(f"params.yaml: {unknown_name('section', str(name), kinds)}")
     sections: dict[str, Any] = {name: section_of(params, kind) for name, kind in kinds.items()}
-    names = [("task", sections["task"].name, plugin_names("components.tasks")), ("model", sections["train"].model, model_names())]
+    names = [("task", sections["task"].name, plugin_names("components.tasks"))]
     names += [("export format", name, plugin_names("components.exporters")) for name in sections["export"].formats]
     names += [("compress variant", name, plugin_names("components.compression")) for name in params.get("compress", {}).get("variants", [])]
     for kind, name, known in names:
         if name not in known:
             raise ConfigError(f"params.yaml: {unknown_name(kind, name, known)}")
+    return sections
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, Any]:

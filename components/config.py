@@ -114,7 +114,9 @@ def _explain(section: type[Section], detail: ErrorDetails) -> str:
         return f"{where}: unknown key.{hint} There are: {', '.join(sorted(keys))}"
     if detail["type"] == "missing":
         return f"{where}: missing; a value is needed"
-    return f"{where}: found {detail['input']!r}; expected: {detail['msg']}"
+    if detail["type"] == "value_error":  # a check of ours: it says itself what was expected
+        return f"{where}: found {detail['input']!r}; {detail['msg'].removeprefix('Value error, ')}"
+    return f"{where}: found {detail['input']!r}; expected {detail['msg'].removeprefix('Input should be ')}"
 
 
 def _keys_beside(section: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

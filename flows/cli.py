@@ -246,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _asked.add("debug")
     set_up()
     try:
-        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+        code = app([argument for argument in arguments if argument != "--debug"], prog_name="darkroom", standalone_mode=False)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -269,7 +269,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, TyperException):
         text, context = str(error).rstrip("."), getattr(error, "ctx", None)
         if text.startswith("Usage:"):  # nothing was asked: the help is the answer
-            say(text)
+            say(str(error))
         else:
             say(f"darkroom: {text}{'' if text.endswith('?') else '.'} How it goes: {context.command_path if context else 'darkroom'} --help")
         return 2

@@ -51,7 +51,9 @@ def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str
 def import_data(project: Path, source: str, name: str | None, format_: str | None, version: str, replace: bool) -> str:
     """Import a dataset into data/NAME, track it with DVC, and return what to do next."""
     from components.datasets.importing import import_dataset
+    from flows.lock import refuse_if_locked
 
+    refuse_if_locked(project, wait=False)
     name = name or source.rstrip("/").rpartition(":")[2].rpartition("/")[2]
     summary = import_dataset(source, name, project / "data", format_, version, replace)
     track(project, f"data/{name}")

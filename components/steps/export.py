@@ -52,7 +52,9 @@ class ExportConfig(Section):
     @field_validator("required")
     @classmethod
     def _known_required(cls, required: list[str], info: ValidationInfo) -> list[str]:
-        formats = info.data.get("formats", [])
+        formats: list[str] | None = info.data.get("formats")
+        if formats is None:  # they are wrong, and said to be
+            return required
         for name in required:
             if not any(name.endswith(f"-{known}") for known in formats):
                 raise ValueError(f"'{name}' is not VARIANT-FORMAT with a format of export.formats ({', '.join(formats)})")

@@ -27,6 +27,14 @@ assert not heavy, heavy
         assert f"\n  {command}" in done.stdout
 
 
+@pytest.mark.parametrize("group", [[], ["data"], ["models"]])
+def test_every_command_is_told_in_one_line(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*group, "--help"]) == 0
+    commands = capsys.readouterr().out.partition("Commands:")[2]
+    assert commands
+    assert "..." not in commands
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("darkroom 0.")
@@ -68,7 +76,9 @@ def test_status_says_beforehand_which_and_why(told: Callable[..., tuple[int, str
         pytest.param(["run", "-S", "toi.times=2"], 2, "unknown section 'toi'. Did you mean 'toy'?", id="section"),
         pytest.param(["predict", "none.png"], 2, "none.png not found", id="image"),
         pytest.param(["report"], 2, "made at the end of: darkroom run", id="report"),
-        pytest.param(["rum"], 2, "No such command 'rum'", id="command"),
+        pytest.param(["rum"], 2, "No such command 'rum'. Did you mean 'run'? How it goes: darkroom --help", id="command"),
+        pytest.param(["models"], 2, "Usage: darkroom models", id="nothing asked"),
+        pytest.param(["predict", "in.txt", "--out", "nowhere/out.csv"], 2, "there is no folder nowhere", id="folder"),
         pytest.param(["data", "import", "nowhere"], 2, "nowhere", id="source"),
     ],
 )

@@ -21,12 +21,13 @@ def test_an_assignment_that_is_none_is_refused(text: str) -> None:
 
 def test_overrides_are_written_and_comments_stay(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text("# what a run does\ntrain:\n  lr: 0.004   # peak\n  policy: {shift: 0.1}\n")
+    path.write_text("# what a run does\ntrain:\n  lr: 0.004   # peak\n  policy: {shift: 0.1}\n  size: null    # as it is\n")
     write_overrides(path, {"train.lr": 0.01, "train.policy.shift": 0.2, "new.key": [1, 2]})
     text = path.read_text()
     assert text.startswith("# what a run does\ntrain:\n  lr: 0.01 ")
     assert "# peak" in text
     assert "policy: {shift: 0.2}" in text
+    assert "size: null    # as it is" in text
     assert "new:" in text
 
 
