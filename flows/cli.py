@@ -151,6 +151,14 @@ def import_(
     print(import_data(Path.cwd(), source, name, format_, version, replace))
 
 
+@models.callback()
+def answers() -> None:
+    """Model versions: list, show, compare, promote, roll back."""
+    import logging
+
+    logging.getLogger("components").setLevel(logging.WARNING)  # each command's answer says what was done; the log would say it again
+
+
 @models.command("list")
 def list_() -> None:
     """List all versions."""

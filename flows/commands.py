@@ -109,12 +109,12 @@ def rollback_model(project: Path, name: str | None, to: int | None, reason: str)
 
     name = name or model_name(project)
     event = rollback(project / ".darkroom", name, reason, to)
-    return "\n".join([f"{name}/{event.version} is the champion again (was {event.previous})", _publish(project, name)])
+    return "\n".join([f"{name}/{event.version} is the champion again (was {name}/{event.previous})", _publish(project, name)])
 
 
 def _publish(project: Path, name: str) -> str:
     from components.registry.publish import publish_champion
 
     config = section_of(read_params(project / "params.yaml"), PublishConfig)
-    publish_champion(project / ".darkroom", name, config.uri)
-    return f"published to {config.uri}"
+    published = publish_champion(project / ".darkroom", name, config.uri)
+    return f"published at {published.uri.rstrip('/')}/{published.key}"

@@ -16,6 +16,7 @@ from flows.stages import Outcome, run_task
 
 if TYPE_CHECKING:
     from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
+    from components.registry.decision import Decision
     from components.registry.register import Registered
 
 
@@ -47,34 +48,35 @@ def release(project: Path, account: Account, promote: bool, isolated: bool) -> N
     if registered is None or not promote:
         return
     decision = _step(account, "promote", lambda: _promote(project, account, settings, registered))
-    if decision is not None:
+    if decision is not None and decision.verdict != "refused":
         _step(account, "publish", lambda: _publish(account, settings, registered.name))
 
 
 T = TypeVar("T")
+Done = Literal["ran", "skipped", "refused"]
 
 
-def _step(account: Account, name: str, work: Callable[[], tuple[T, str, bool]]) -> T | None:
-    """Run one of them as a Prefect task; `work` returns its result, a line about it, and whether there was anything to do."""
+def _step(account: Account, name: str, work: Callable[[], tuple[T, str, Done]]) -> T | None:
+    """Run one of them as a Prefect task; `work` returns its result, a line about it, and what became of it."""
     results: list[T] = []
 
     def attempt() -> Outcome:
         started = time.monotonic()
         try:
-            result, text, done = work()
+            result, text, state = work()
         except DarkroomError as error:
-            state: Literal["refused", "failed"] = "refused" if isinstance(error, GateRefused) else "failed"
-            return Outcome(name, state, time.monotonic() - started, str(error), error.exit_code)
+            kind: Literal["refused", "failed"] = "refused" if isinstance(error, GateRefused) else "failed"
+            return Outcome(name, kind, time.monotonic() - started, str(error), error.exit_code)
         except KeyboardInterrupt:
             return Outcome(name, "interrupted", time.monotonic() - started, "interrupted; the next run goes on from here", 130)
         results.append(result)
-        return Outcome(name, "ran" if done else "skipped", time.monotonic() - started, text)
+        return Outcome(name, state, time.monotonic() - started, text)
 
     account.add(run_task(name, attempt))
     return results[-1] if results and account.going else None
 
 
-def _register(project: Path, account: Account, settings: Settings, isolated: bool) -> tuple[Registered, str, bool]:
+def _register(project: Path, account: Account, settings: Settings, isolated: bool) -> tuple[Registered, str, Done]:
     from components.registry.register import register
     from components.tracking.shipping import mlflow_run_id
 
@@ -86,22 +88,22 @@ def _register(project: Path, account: Account, settings: Settings, isolated: boo
     account.model, account.version, account.registered_now = registered.name, registered.version, registered.created
     account.lineage = {name: str(value) for name, value in registered.lineage.model_dump(mode="json").items()}
     text = f"{registered.name}/{registered.version} is " + ("new" if registered.created else "this very bundle: nothing new to register")
-    return registered, text, registered.created
+    return registered, text, "ran" if registered.created else "skipped"
 
 
-def _promote(project: Path, account: Account, settings: Settings, registered: Registered) -> tuple[Any, str, bool]:
+def _promote(project: Path, account: Account, settings: Settings, registered: Registered) -> tuple[Decision, str, Done]:
+    """Judge; a challenger that is kept out is an ordinary ending of a run, not an error."""
     from components.registry.promote import judge_and_promote
 
     decision = judge_and_promote(project, account.home, registered.name, registered.version, settings.promote)
     account.decision = decision
-    if decision.verdict == "refused":
-        raise GateRefused(decision.reason)
-    return decision, decision.reason, decision.verdict != "unchanged"
+    states: dict[str, Done] = {"promoted": "ran", "refused": "refused", "unchanged": "skipped"}
+    return decision, decision.reason, states[decision.verdict]
 
 
-def _publish(account: Account, settings: Settings, name: str) -> tuple[Any, str, bool]:
+def _publish(account: Account, settings: Settings, name: str) -> tuple[Any, str, Done]:
     from components.registry.publish import publish_champion
 
     published = publish_champion(account.home, name, settings.publish.uri)
     where = f"{published.uri}/{published.key}"
-    return published, where, published.uploaded or published.moved
+    return published, where, "ran" if published.uploaded or published.moved else "skipped"

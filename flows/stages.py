@@ -172,6 +172,8 @@ def as_state(outcome: Outcome) -> State[Any]:
         return Completed(name=name, message=outcome.text)
     if outcome.state == "interrupted":
         return Cancelled(name="Interrupted", message=outcome.text)
+    if outcome.exit_code == 0:  # a challenger that was judged and kept out
+        return Completed(name="Refused", message=outcome.text)
     return Failed(name=EXIT_STATES.get(outcome.exit_code, "Crashed" if outcome.exit_code < 0 else "Failed"), message=outcome.text)
 
 

@@ -115,7 +115,7 @@ def _verdict(account: Account) -> tuple[Any, str]:
     if not account.going:
         return _bad_ending(account)
     name = f"{account.model}/{account.version}"
-    idle = all(outcome.state in ("skipped", "restored") for outcome in account.outcomes)
+    idle = all(outcome.state in ("skipped", "restored") for outcome in account.outcomes if outcome.stage != "promote")
     if account.version is None:
         return ("unchanged", f"Everything up to {account.until} is up to date") if idle else ("stopped", f"Done up to {account.until}")
     if account.decision is not None and account.decision.verdict == "promoted":
@@ -123,6 +123,9 @@ def _verdict(account: Account) -> tuple[Any, str]:
     if not account.registered_now:
         idly = "Nothing changed: every stage was skipped, " if idle else ""
         return "unchanged", f"{idly}{name} is this very bundle, and nothing was registered twice"
+    if account.decision is not None and account.decision.verdict == "refused":
+        stays = f"{account.decision.champion} stays the champion" if account.decision.champion else "there is no champion yet"
+        return "kept", f"{name} is registered, and was not promoted: {stays}"
     return "kept", f"{name} is registered as challenger"
 
 
@@ -132,8 +135,6 @@ def _bad_ending(account: Account) -> tuple[Any, str]:
         return "stopped", "Interrupted. The next run goes on from here"
     if ending.state != "refused":
         return "failed", f"{ending.stage} failed: {ending.text}"
-    if ending.stage == "promote":
-        return "refused", f"{account.model}/{account.version} was not promoted: {ending.text}"
     return "refused", f"{ending.stage} refused: {ending.text}"
 
 
