@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.tracking import runs
-from components.tracking.shipping import Shipper
+from components.tracking.shipping import Shipper, mlflow_run_id
+from flows import shipper
 from flows.stages import Outcome
 from flows.terminal import say
 
@@ -43,6 +45,7 @@ class Account:
         self.decision: Decision | None = None
         self.lineage: dict[str, str] = {}
         self._shipper: Shipper | None = None
+        self._tracked = False
 
     @property
     def going(self) -> bool:
@@ -63,11 +66,21 @@ class Account:
         """Say which stages there are."""
         self.planned = stages
 
-    def track(self) -> Shipper:
-        """Begin to send journals to MLflow; its import goes on in the background."""
-        if self._shipper is None:
-            self._shipper = Shipper(self.home).__enter__()
-        return self._shipper
+    def track(self) -> None:
+        """Begin to send journals to MLflow: from this process if it is going to register a model, else from one of its own."""
+        if self._tracked:
+            return
+        self._tracked = True
+        if self.until is None:
+            self._shipper = Shipper(self.home).__enter__()  # MLflow's import, which registering needs, goes on beside the stages
+        else:
+            shipper.spawn(self.home, os.getpid())
+
+    def mlflow_run(self) -> str | None:
+        """Return the run's id in MLflow once all so far is sent; None if MLflow does not take it."""
+        if self._shipper is not None:
+            self._shipper.flush(30.0)
+        return mlflow_run_id(self.home, self.run)
 
     def add(self, outcome: Outcome) -> None:
         """Take in how a stage ended, and tell it."""

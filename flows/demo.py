@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from components.reporting.records import RunReport
 
 _MIN_ACCURACY = 0.97
+_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,15 @@ def demo(project: Path, debug: bool) -> int:
     Raises:
         ConfigError: params.yaml is about another dataset.
     """
+    from flows.lock import refuse_if_locked
     from flows.parameters import dataset_name
     from flows.servers import Prefect
     from flows.start import prepare_tracking, run_act
 
     if (name := dataset_name(project, {})) != demo_versions.NAME:
         raise ConfigError(f"params.yaml: data.name is '{name}'; the demo is about '{demo_versions.NAME}'. Set it, or run: darkroom run")
+    refuse_if_locked(project, wait=False)
+    _protect(project)
     started, home = time.monotonic(), project / ".darkroom"
     prefect = Prefect(home)
     prefect.start()
@@ -61,6 +65,8 @@ def demo(project: Path, debug: bool) -> int:
             _bring_in(project, act.version)
             prefect.wait()
             code, report = run_act(debug, home)
+            if code == _INTERRUPTED:
+                return code
             _keep(project, number)
             wrong += [f"act {number}: {claim}" for claim in _broken_claims(act, code, report, project)]
             if wrong:
@@ -70,6 +76,22 @@ def demo(project: Path, debug: bool) -> int:
     finally:
         prefect.stop()
     return _curtain(wrong, time.monotonic() - started, project)
+
+
+def _protect(project: Path) -> None:
+    """Refuse to write over images that DVC does not have."""
+    from contextlib import closing
+
+    from flows.pipeline import Pipeline
+
+    folder = project / "data" / demo_versions.NAME
+    if folder.exists() and not folder.with_name(f"{folder.name}.dvc").exists():
+        raise ConfigError(
+            f"{folder} is there and DVC does not track it; the demo would write over it. Keep it: dvc add {folder.relative_to(project)}"
+        )
+    if folder.exists():
+        with closing(Pipeline(project)) as pipeline:
+            pipeline.check_data()
 
 
 def _bring_in(project: Path, version: str) -> None:

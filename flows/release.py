@@ -78,12 +78,10 @@ def _step(account: Account, name: str, work: Callable[[], tuple[T, str, Done]]) 
 
 def _register(project: Path, account: Account, settings: Settings, isolated: bool) -> tuple[Registered, str, Done]:
     from components.registry.register import register
-    from components.tracking.shipping import mlflow_run_id
 
     if isolated:
         git(project, "checkout", "--force", "--detach", save_experiment(project, account.run))
-    account.track().flush(30.0)
-    run_id = mlflow_run_id(account.home, account.run)
+    run_id = account.mlflow_run()
     registered = register(project, account.home, settings.dataset, settings.register, settings.required, run_id)
     account.model, account.version, account.registered_now = registered.name, registered.version, registered.created
     account.lineage = {name: str(value) for name, value in registered.lineage.model_dump(mode="json").items()}

@@ -33,7 +33,7 @@ from flows.parameters import dataset_name, write_overrides
 from flows.pipeline import Pipeline
 from flows.stages import Outcome, Workshop, as_state, check_params, run_stage, warm
 from flows.start import Options
-from flows.terminal import say
+from flows.terminal import say, set_up
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def retrain(
     Returns:
         Completed; Failed with a name that says of which kind (Refused, Invalid input, Try again); Cancelled.
     """
+    set_up()
     options = Options(data_version, params, until, promote, isolated, wait, debug)
     project = Path.cwd()
     account = Account(project / ".darkroom", str(flow_run.name), options.until)
@@ -88,7 +89,9 @@ def _run(project: Path, options: Options, account: Account) -> None:
     try:
         if options.data_version == "latest":
             fetch_newest(project, account.dataset)
-        write_overrides(project / "params.yaml", options.params or {})
+        if options.params:
+            _check_overrides(project, options.params)
+            write_overrides(project / "params.yaml", options.params)
         with closing(Pipeline(project)) as pipeline:
             pipeline.check_data()
             _stages(Workshop(pipeline, account.home, account.run, options.debug), options, account)
@@ -100,13 +103,22 @@ def _run(project: Path, options: Options, account: Account) -> None:
         account.stop(Outcome("run", "failed", text=str(error), exit_code=error.exit_code))
     except KeyboardInterrupt:
         account.stop(Outcome("run", "interrupted", text="interrupted; the next run goes on from here", exit_code=130))
-    except Exception:
-        account.stop(Outcome("run", "failed", text="a bug; the whole story: the same command with --debug", exit_code=1))
-        raise
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+        text = f"a bug: {type(error).__name__}: {error}. The whole story: the same command with --debug"
+        account.stop(Outcome("run", "failed", text=text, exit_code=1))
     finally:
         account.seconds = time.monotonic() - started
         runs.finish(account.home, account.run, None, account.mlflow_status)
         account.close(project)
+
+
+def _check_overrides(project: Path, overrides: dict[str, Any]) -> None:
+    """Refuse values that params.yaml cannot take, before they are written into it."""
+    with closing(Pipeline(project)) as pipeline:
+        if warm(project, pipeline.stages()):
+            check_params(project, overrides)
 
 
 def _stages(shop: Workshop, options: Options, account: Account) -> None:

@@ -89,6 +89,12 @@ def test_data_to_a_released_model_and_bad_data_to_nothing(
     assert again.returncode == 0, again.stderr
     assert "Nothing changed: every stage was skipped, digits/1 is this very bundle, and nothing was registered twice" in again.stdout
 
+    tuned = (checkout / "models" / "tuned" / "weights.safetensors").read_bytes()
+    passed_on = darkroom("run", "--set", "train.init=registered", "--set", "train.epochs=0", "--until", "train")
+    assert passed_on.returncode == 0, passed_on.stderr
+    assert json.loads((checkout / "models" / "start" / "start.json").read_text()) == {"source": "models:/digits/1"}
+    assert (checkout / "models" / "base" / "weights.safetensors").read_bytes() == tuned
+
     demo_versions.make_version("1.2")
     dvc(checkout, "add", "-q", "data/digits")
     refused = darkroom("run")
