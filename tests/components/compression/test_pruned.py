@@ -126,6 +126,12 @@ def test_the_target_is_met_closely():
     dense = network_of(spec_of("resnet9", {"width": 16}))
     network = prune_to(dense, torch.zeros(2, 3, 32, 32), 0.5 * cost(dense), cost, {})
     assert 0.46 * cost(dense) < cost(network) <= 0.5 * cost(dense)
+    assert all(layer.out_channels % 8 == 0 for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
+
+
+def test_a_network_too_narrow_for_blocks_of_channels_meets_the_target_too():
+    dense = network_of(spec_of("resnet9", {"width": 4}))
+    assert 0.46 * cost(dense) < cost(prune_to(dense, torch.zeros(2, 3, 32, 32), 0.5 * cost(dense), cost, {})) <= 0.5 * cost(dense)
 
 
 def test_what_matters_least_goes_first():
