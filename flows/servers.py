@@ -80,7 +80,7 @@ def up(home: Path, prefect_port: int = PREFECT_PORT, mlflow_port: int = MLFLOW_P
     if "prefect" not in servers:
         port = _free_port(prefect_port)
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        started["prefect"] = (_spawn("prefect", command, home, _prefect_server_environment(home)), f"http://127.0.0.1:{port}", "/api/health")
+        started["prefect"] = (_spawn("prefect", command, home, _prefect_server_environment(home, port)), f"http://127.0.0.1:{port}", "/api/health")
     if "mlflow" not in servers:
         port = _free_port(mlflow_port)
         started["mlflow"] = (_spawn("mlflow", server_command(home, "127.0.0.1", port), home, {}), f"http://127.0.0.1:{port}", "/health")
@@ -123,7 +123,7 @@ class Prefect:
             self.api_url = f"{server.url}/api" if server else f"http://127.0.0.1:{port}/api"
             if self.temporary:
                 environment = {
-                    **_prefect_server_environment(self._home),
+                    **_prefect_server_environment(self._home, port),
                     "PREFECT__SERVER_EPHEMERAL": "1",
                     "PREFECT__SERVER_FINAL": "1",
                     "PREFECT_UI_ENABLED": "0",
@@ -170,8 +170,9 @@ _CLIENT_ENVIRONMENT = {
 }
 
 
-def _prefect_server_environment(home: Path) -> dict[str, str]:
+def _prefect_server_environment(home: Path, port: int) -> dict[str, str]:
     return {
+        "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",  # the page asks port 4200 otherwise, whatever port it came from
         "PREFECT_HOME": os.environ.get("PREFECT_HOME", str(home / "prefect")),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
