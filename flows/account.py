@@ -86,7 +86,7 @@ class Account:
         """Take in how a stage ended, and tell it."""
         self.outcomes.append(outcome)
         took = f"{outcome.seconds:6.1f} s" if outcome.state not in ("skipped",) else " " * 8
-        text = outcome.text if outcome.state in ("skipped", "restored") or outcome.exit_code else ""
+        text = outcome.text if outcome.state in ("skipped", "restored") else ""  # of a failure, the summary that follows tells it
         say(f"{_MARKS[outcome.state]} {outcome.stage:<28}{took}  {text}".rstrip())
         if outcome.exit_code:
             self.stop(outcome)

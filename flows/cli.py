@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -134,6 +135,12 @@ def predict(
     raise typer.Exit(predict_images(Home.absolute(), images, model, artifact, out))
 
 
+@data.callback()
+def data_answers() -> None:
+    """Datasets: bring one in."""
+    _only_answers()
+
+
 @data.command("import")
 def import_(
     source: Annotated[str, typer.Argument(help="A folder, or sklearn:digits.")],
@@ -152,11 +159,9 @@ def import_(
 
 
 @models.callback()
-def answers() -> None:
+def models_answers() -> None:
     """Model versions: list, show, compare, promote, roll back."""
-    import logging
-
-    logging.getLogger("components").setLevel(logging.WARNING)  # each command's answer says what was done; the log would say it again
+    _only_answers()
 
 
 @models.command("list")
@@ -236,6 +241,11 @@ def options(
 
         print(f"darkroom {installed('darkroom')}")
         raise typer.Exit
+
+
+def _only_answers() -> None:
+    """Leave out the log: a command that answers says itself what it did, and the log would say it again."""
+    logging.getLogger("components").setLevel(logging.WARNING)
 
 
 def _debug() -> bool:

@@ -89,18 +89,26 @@ def _preflight(project: Path, options: Options) -> None:
     Raises:
         DarkroomError: The input is wrong, or another run is at work.
     """
+    from components.__main__ import check_sections
+    from components.errors import DataError
     from flows.lock import refuse_if_locked
     from flows.parameters import dataset_name
     from flows.pipeline import Pipeline
 
-    dataset_name(project, options.params or {})
+    dataset = dataset_name(project, options.params or {})
     pipeline = Pipeline(project)
     try:
-        pipeline.stages(options.until)
+        stages = pipeline.stages(options.until)
         if not options.isolated:
+            ours = any("python -m components " in str(stage.cmd) for stage in stages)
+            if ours:
+                check_sections(options.params or {})
             refuse_if_locked(project, options.wait)
             if options.data_version == "checked-out":
                 pipeline.check_data()
+                if ours and not (project / "data" / dataset).is_dir():
+                    there = ", ".join(sorted(path.parent.name for path in (project / "data").glob("*/dataset.yaml"))) or "none"
+                    raise DataError(f"data/{dataset} not found; there are: {there}. Bring one in: darkroom data import SOURCE --name {dataset}")
     finally:
         pipeline.close()
 

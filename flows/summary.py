@@ -74,12 +74,12 @@ def run_report(account: Account, project: Path) -> RunReport:
     told = {outcome.stage for outcome in account.outcomes}
     lines += [StageLine(name=name, state="not reached", seconds=None) for name in account.planned if name not in told]
     outcome, headline = _verdict(account)
-    model = f"{account.model}@champion"
     commands = [
         Command(what="Prefect's and MLflow's pages", command="darkroom up"),
         Command(what="all versions of the model", command="darkroom models list"),
-        Command(what="try the champion", command=f"darkroom predict IMAGE --model {model}"),
     ]
+    if account.decision is not None and (account.decision.verdict != "refused" or account.decision.champion):
+        commands.append(Command(what="try the champion", command=f"darkroom predict IMAGE --model {account.model}@champion"))
     return RunReport(
         name=account.model,
         run_id=account.run,
@@ -106,7 +106,7 @@ _STATES: dict[str, Any] = {
     "skipped": "skipped",
     "refused": "refused",
     "failed": "failed",
-    "interrupted": "failed",
+    "interrupted": "interrupted",
 }
 
 
@@ -219,7 +219,7 @@ def show(report: RunReport, project: Path, page: Path) -> None:
         console.print(f"{command.what:<30}{escape(command.command)}", soft_wrap=True)
 
 
-_STYLES = {"skipped": "dim", "refused": "red", "failed": "red", "not reached": "dim"}
+_STYLES = {"skipped": "dim", "refused": "red", "failed": "red", "interrupted": "yellow", "not reached": "dim"}
 
 
 def _size(num_bytes: int | None) -> str:

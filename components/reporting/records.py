@@ -10,7 +10,7 @@ from components.records import DatasetRef, Record
 from components.registry.decision import Decision
 
 Outcome = Literal["promoted", "kept", "refused", "stopped", "failed", "unchanged"]
-StageState = Literal["ran", "skipped", "failed", "refused", "not reached"]
+StageState = Literal["ran", "skipped", "failed", "refused", "interrupted", "not reached"]
 
 
 class StageLine(Record):

@@ -122,6 +122,18 @@ def test_params_are_checked_as_a_whole(tmp_path: Path, monkeypatch: pytest.Monke
     assert expected in str(caught.value)
 
 
+def test_a_wrong_value_is_told_before_anything_is_started_or_written(
+    told: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(ROOT / name, project / name)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    code, text = told("run", "-S", "train.lr=fast")
+    assert code == 2, text
+    assert text.strip() == "darkroom: params.yaml: train.lr: found 'fast'; expected a valid number"
+    assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
 def test_the_committed_params_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
     from components.__main__ import check_params
 
