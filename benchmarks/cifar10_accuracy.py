@@ -16,7 +16,6 @@ from benchmarks import cifar10
 from benchmarks.rows import Row
 from components.config import section_of
 from components.protocols import Context, plugin
-from components.steps.finetune import FinetuneConfig, finetune
 from components.steps.train import TrainConfig, train
 from components.training.inference import predict
 from components.training.model_files import load_model
@@ -26,21 +25,17 @@ SEEDS, TARGET, LARGEST_LOSS = (0, 1, 2), 0.90, 0.003
 
 
 def trained(precision: str, seed: int) -> Path:
-    """Return the folder of a model that was trained and fine-tuned, at the first call; cost.json beside it sums up all attempts."""
-    base, tuned = (cifar10.FOLDER / "models" / f"{precision}-{seed}" / stage for stage in ("base", "tuned"))
-    changes = {"seed": seed, "precision": precision}
-    start, data = cifar10.FOLDER / "start", cifar10.FOLDER / "training"
-    start.mkdir(parents=True, exist_ok=True)
-    (start / "start.json").write_text('{"source": null}')
-    cifar10.prepared()
-    with _cost(tuned.parent / "cost.json"):
-        if not (base / "summary.json").is_file():
-            config = section_of(cifar10.PARAMS, TrainConfig).model_copy(update=changes)
-            train(config, cifar10.TASK, data, start, base, Context(scratch=base.with_name("base.scratch")))
-        if not (tuned / "summary.json").is_file():
-            tuning = section_of(cifar10.PARAMS, FinetuneConfig).model_copy(update=changes)
-            finetune(tuning, cifar10.TASK, data, base, tuned, Context(scratch=tuned.with_name("tuned.scratch")))
-    return tuned
+    """Return the folder of a trained model, trained at the first call; its .cost.json sums up all attempts."""
+    out = cifar10.FOLDER / "models" / f"{precision}-{seed}"
+    if not (out / "summary.json").is_file():
+        config = section_of(cifar10.PARAMS, TrainConfig).model_copy(update={"seed": seed, "precision": precision})
+        start = cifar10.FOLDER / "start"
+        start.mkdir(parents=True, exist_ok=True)
+        (start / "start.json").write_text('{"source": null}')
+        cifar10.prepared()
+        with _cost(out.with_suffix(".cost.json")):
+            train(config, cifar10.TASK, cifar10.FOLDER / "training", start, out, Context(scratch=cifar10.FOLDER / "scratch" / out.name))
+    return out
 
 
 @contextmanager
@@ -71,7 +66,7 @@ def rows() -> list[Row]:
     folders = {precision: [trained(precision, seed) for seed in SEEDS] for precision in ("auto", "float32")}
     scores = {precision: [test_accuracy(folder) for folder in found] for precision, found in folders.items()}
     texts = {name: f"{statistics.mean(values):.2%} ({', '.join(f'{value:.2%}' for value in values)})" for name, values in scores.items()}
-    costs = [json.loads(folder.with_name("cost.json").read_text()) for folder in folders["auto"]]
+    costs = [json.loads(folder.with_suffix(".cost.json").read_text()) for folder in folders["auto"]]
     note = f"{statistics.mean(c['seconds'] for c in costs):,.0f} s, {statistics.mean(c['cpu_seconds'] for c in costs):,.0f} CPU seconds a training"
     mean = {name: statistics.mean(values) for name, values in scores.items()}
     loss = mean["float32"] - mean["auto"]
