@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -130,7 +131,7 @@ class Prefect:
                 }
                 command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
                 command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
-                self._process = _spawn("prefect-temporary", command, self._home, environment)
+                self._process = _spawn("prefect-temporary", command, self._home, environment, die_with_us=True)
                 atexit.register(self.stop)
             os.environ.setdefault("PREFECT_HOME", str(self._home / "prefect"))
         os.environ.update(_CLIENT_ENVIRONMENT, PREFECT_API_URL=self.api_url)
@@ -180,15 +181,26 @@ def _prefect_server_environment(home: Path, port: int) -> dict[str, str]:
     }
 
 
-def _spawn(name: str, command: list[str], home: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a process that outlives Ctrl-C, its output in `.darkroom/logs/`."""
+def _spawn(name: str, command: list[str], home: Path, environment: dict[str, str], die_with_us: bool = False) -> subprocess.Popen[bytes]:
+    """Start a process that outlives Ctrl-C, its output in `.darkroom/logs/`; with `die_with_us` it ends with this process, even if that is killed."""
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     inherited = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
     with (logs / f"{name}.log").open("wb") as output:
         return subprocess.Popen(
-            command, env={**inherited, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env={**inherited, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_parent if die_with_us and sys.platform == "linux" else None,  # noqa: PLW1509 (no thread runs yet)
         )
+
+
+def _end_with_parent() -> None:
+    """Ask Linux for SIGTERM when the parent dies (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _wait_for(name: str, process: subprocess.Popen[bytes], url: str, home: Path) -> None:
