@@ -25,7 +25,7 @@ class TrainConfig(FitOptions, Section):
     section: ClassVar[str] = "train"
     model: str = Field(default="resnet9", description="own network, or any torchvision classification model")
     model_options: dict[str, Any] = Field(default={}, description="arguments of the network's constructor")
-    init: str = Field(default="random", description="random | torchvision:WEIGHTS | file:PATH | registered")
+    init: str = Field(default="random", description="random | torchvision:WEIGHTS | file:PATH (DVC does not watch it) | registered")
 
 
 def train(config: TrainConfig, task: TaskConfig, data: Path, start: Path, out: Path, context: Context) -> TrainRecord:

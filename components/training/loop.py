@@ -175,9 +175,12 @@ class _Loop:
         state.model.train()
         freeze(state.model, self.plan, state.epoch)
         began, first = time.monotonic(), state.batch
+        figures = {"epoch": float(state.epoch)} | {
+            name: value for name, value in (state.history[-1] if state.history else {}).items() if "val_" in name
+        }
         for number, (images, targets) in enumerate(self.feed.batches(state.epoch, first), start=first):
             self._backward(images, targets, number)
-            bar.update(self.feed.batch_size)
+            bar.update(self.feed.batch_size, **figures)
             if number + 1 < num_batches and (number + 1) % accumulate:
                 continue
             self._optimizer_step((state.epoch - 1) * self.steps_per_epoch + number // accumulate)

@@ -125,5 +125,5 @@ def write_training(out: Path, fit: Fit, model: nn.Module, spec: ModelSpec, loade
     with replacing(out) as folder:
         save_model(folder, model, spec)
         record.save(folder / SUMMARY)
-        write_history(folder / HISTORY, fit.history)
+        write_history(folder / HISTORY, fit.history, fit.metric)
     return record

@@ -64,7 +64,8 @@ def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatc
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 def test_the_temporary_server_ends_with_a_run_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    code = "import pathlib, sys, time; from flows.servers import Prefect\nPrefect(pathlib.Path(sys.argv[1])).start(); print('up', flush=True); time.sleep(60)"
+    code = "import pathlib, sys, time; from flows.servers import Prefect\n"
+    code += "Prefect(pathlib.Path(sys.argv[1])).start(); print('up', flush=True); time.sleep(60)"
     run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "up\n"

@@ -68,6 +68,7 @@ def test_a_registered_model_passes_through_without_training(prepared_digits: Pat
     record = train(config, TASK, prepared_digits, start, tmp_path / "out", Context())
     assert (tmp_path / "out/weights.safetensors").read_bytes() == (trained_digits / "weights.safetensors").read_bytes()
     assert (record.best_epoch, record.num_epochs) == (0, 0)
+    assert (tmp_path / "out/history.csv").read_text() == "epoch,train_loss,val_accuracy,lr\n"
     assert record.value == record.start_value == TrainRecord.load(trained_digits / "summary.json").value
     assert "registered: " in record.loaded
 
