@@ -12,9 +12,9 @@ from components.steps.augment import AugmentConfig
     ("policy", "message"),
     [
         pytest.param({"rotat": 1.0}, r"augment\.policy\.rotat: unknown key\. Did you mean 'rotate'", id="unknown key"),
-        pytest.param({"rotate": "ten"}, "found 'ten'; expected: .*valid number", id="wrong type"),
+        pytest.param({"rotate": "ten"}, "found 'ten'; expected a valid number", id="wrong type"),
         pytest.param({"auto": "autoaugment"}, "'none', 'trivial' or 'randaugment'", id="unknown name"),
-        pytest.param({"horizontal_flip": 1.5}, "found 1.5; expected: .*less than or equal to 1", id="no probability"),
+        pytest.param({"horizontal_flip": 1.5}, "found 1.5; expected less than or equal to 1", id="no probability"),
     ],
 )
 def test_a_wrong_policy_is_explained(policy: dict[str, object], message: str) -> None:
