@@ -6,7 +6,7 @@
 | `Evaluator`     | a task's targets and metrics, torch-free       | evaluation/metrics/NAME.py, `task.name`|
 | `Figures`       | a task's figures of an evaluation              | evaluation/figures/NAME.py, `task.name`|
 | `Postprocess`   | an artifact's outputs → predictions, torch-free| serving/postprocess/NAME.py, `task.name`|
-| `DatasetFormat` | a foreign layout, read                         | datasets/formats/NAME.py, `--format`   |
+| `DatasetFormat` | a foreign layout, read; written by some        | datasets/formats/NAME.py, `--format`   |
 | `Exporter`      | a graph written in a deployable form           | exporters/NAME.py, `export.formats`    |
 | `Compressor`    | a trained model → a smaller trained model      | compression/NAME.py, `compress.variants`|
 | `ObjectStore`   | a place for released artifacts                 | storage/NAME.py, the URI's scheme      |
@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from components.errors import unknown_name
+from components.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from components.datasets.dataset import Dataset
     from components.records import ModelSpec, TrainRecord
 
     Array = npt.NDArray[Any]
@@ -156,36 +157,110 @@ class Postprocess(Protocol):
 
 @dataclass(frozen=True)
 class ImportedImage:
-    """An image as a foreign layout names it. `row` holds the manifest's columns that the source gives."""
+    """An image as a foreign layout names it.
+
+    Attributes:
+        image_id: Its path at the source.
+        content: Its bytes, as they are there.
+        row: The manifest's columns that the source gives: annotations, `split`, `group`, and any metadata columns.
+        mask: uint8 (H, W), see `datasets.annotations`: a pixel holds the index of its class, or 255.
+    """
 
     image_id: str
     content: bytes
     row: Mapping[str, Any]
+    mask: Array | None = None
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """Something of a source that cannot be taken: an image, or an annotation without an image. It is reported, not lost in silence."""
+
+    image_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a foreign layout holds.
+
+    Attributes:
+        task: What it is labelled for.
+        classes: The class names in order.
+        images: In a fixed order, read as they are asked for, once.
+        total: How many there are, for the progress bar.
+    """
+
+    task: str
+    classes: list[str]
+    images: Iterable[ImportedImage | Quarantined]
+    total: int
+
+
+class Source(Protocol):
+    """Where a foreign layout lies: a folder, an archive, a bucket. The one way to its bytes: nothing outside of it can be named."""
+
+    uri: str
+    """As the user gave it; also what formats without files (`sklearn:digits`) go by."""
+
+    def files(self) -> Sequence[str]:
+        """Return the names of all files below the source, with `/` in them, sorted, hidden ones left out."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            DataError: There is no such file, it cannot be read, or the name leads outside of the source.
+        """
+        ...
+
+    def read_many(self, names: Iterable[str]) -> Iterator[bytes | DataError]:
+        """Yield the files' bytes in the order asked for, read ahead where that helps; an error in the place of one that cannot be read."""
+        ...
 
 
 class DatasetFormat(Protocol):
-    """A foreign layout of labelled images."""
+    """A foreign layout of labelled images. One that can also be written has `write` (`DatasetWriter`)."""
 
     name: str
+    tasks: tuple[str, ...]
+    """What a source of this layout may be labelled for."""
 
-    def matches(self, source: str) -> bool:
-        """Tell whether the layout of `source` (a folder or a URI) is unmistakably this one."""
+    def matches(self, source: Source) -> bool:
+        """Tell whether the layout of `source` is unmistakably this one; cheap, and never an error."""
         ...
 
-    def classes(self, source: str) -> list[str]:
-        """Return the class names in order.
+    def read(self, source: Source, task: str | None) -> Reading:
+        """Read the annotations; the images follow as they are asked for.
+
+        Args:
+            source: Untrusted: whatever is wrong in it is a DataError, or a `Quarantined` in the place of one image.
+            task: One of `tasks`; None: what the annotations are best for.
 
         Raises:
             DataError: The layout is not what this format expects.
         """
         ...
 
-    def images(self, source: str) -> Iterable[ImportedImage]:
-        """Yield every image with its annotations in a fixed order; bytes exactly as they are at the source."""
-        ...
 
-    def count(self, source: str) -> int:
-        """Return how many images there are, for the progress bar."""
+@runtime_checkable
+class DatasetWriter(Protocol):
+    """A foreign layout that can be written."""
+
+    name: str
+    tasks: tuple[str, ...]
+
+    def write(self, dataset: Dataset, out: Path) -> None:
+        """Write a dataset as this layout, image bytes as they are; reading it back gives the same rows.
+
+        Args:
+            dataset: What to write.
+            out: A folder that does not exist yet.
+
+        Raises:
+            DataError: The layout cannot say what the dataset says; names what.
+        """
         ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ import typer
 from typer.exceptions import TyperException
 
 from components.errors import DarkroomError
+from flows.cli_data import data
+from flows.cli_models import models
 from flows.terminal import say, set_up
 
 app = typer.Typer(
@@ -24,8 +25,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(help="Datasets: bring one in.", no_args_is_help=True, rich_markup_mode=None)
-models = typer.Typer(help="Model versions: list, show, compare, promote, roll back.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data, name="data")
 app.add_typer(models, name="models")
 
@@ -135,101 +134,6 @@ def predict(
     raise typer.Exit(predict_images(Home.absolute(), images, model, artifact, out))
 
 
-@data.callback()
-def data_answers() -> None:
-    """Datasets: bring one in."""
-    _only_answers()
-
-
-@data.command("import")
-def import_(
-    source: Annotated[str, typer.Argument(help="A folder, or sklearn:digits.")],
-    name: Annotated[str | None, typer.Option(help="The dataset's name. [default: from the source]")] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="The source's layout. [default: found out]")] = None,
-    version: Annotated[str, typer.Option(help="The version this is.")] = "1.0.0",
-    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of the dataset of that name.")] = False,
-) -> None:
-    """Bring a labelled dataset in, tracked by DVC.
-
-    The images' bytes stay as they are; a manifest names them with their labels.
-    """
-    from flows.commands import import_data
-
-    print(import_data(Path.cwd(), source, name, format_, version, replace))
-
-
-@models.callback()
-def models_answers() -> None:
-    """Model versions: list, show, compare, promote, roll back."""
-    _only_answers()
-
-
-@models.command("list")
-def list_() -> None:
-    """List all versions."""
-    from components.registry import models_view
-
-    print(models_view.list_text(Home.absolute()))
-
-
-@models.command()
-def show(ref: Annotated[str, typer.Argument(metavar="NAME/V|NAME@ALIAS")]) -> None:
-    """Show a version: its lineage, proofs and decision."""
-    from components.registry import models_view
-
-    print(models_view.show_text(Home.absolute(), ref))
-
-
-@models.command()
-def compare(champion: Annotated[str, typer.Argument(metavar="A")], challenger: Annotated[str, typer.Argument(metavar="B")]) -> None:
-    """Compare two versions on the pinned test images."""
-    from flows.commands import compare_models
-
-    print(compare_models(Path.cwd(), champion, challenger))
-
-
-Reason = Annotated[str, typer.Option(help="Why; it stays in the history.")]
-
-
-@models.command()
-def promote(
-    ref: Annotated[str, typer.Argument(metavar="NAME/V")],
-    reason: Reason = "by hand",
-    override: Annotated[bool, typer.Option("--override", help="Promote it though it is judged worse.")] = False,
-) -> None:
-    """Judge a version, and make it the champion if it is better.
-
-    It is judged against the champion; what becomes the champion is published.
-    """
-    from flows.commands import promote_model
-
-    print(promote_model(Path.cwd(), ref, reason, override))
-
-
-@models.command()
-def rollback(
-    name: Annotated[str | None, typer.Argument(help="[default: the dataset's model]")] = None,
-    to: Annotated[int | None, typer.Option(help="The version to go back to. [default: the champion before]", metavar="V")] = None,
-    reason: Reason = "by hand",
-) -> None:
-    """Make an earlier champion the champion again.
-
-    In MLflow and in the object store.
-    """
-    from flows.commands import rollback_model
-
-    print(rollback_model(Path.cwd(), name, to, reason))
-
-
-@models.command()
-def history(name: Annotated[str | None, typer.Argument(help="[default: the dataset's model]")] = None) -> None:
-    """Print who became champion when, and why."""
-    from components.registry import models_view
-    from flows.commands import model_name
-
-    print(models_view.history_text(Home.absolute(), name or model_name(Path.cwd())))
-
-
 @app.callback(invoke_without_command=True)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
@@ -241,11 +145,6 @@ def options(
 
         print(f"darkroom {installed('darkroom')}")
         raise typer.Exit
-
-
-def _only_answers() -> None:
-    """Leave out the log: a command that answers says itself what it did, and the log would say it again."""
-    logging.getLogger("components").setLevel(logging.WARNING)
 
 
 def _debug() -> bool:

@@ -1,4 +1,4 @@
-"""The commands that are more than one call: predict, data import, and what concerns model versions."""
+"""The commands that are more than one call: predict, and what concerns model versions."""
 
 from __future__ import annotations
 
@@ -46,40 +46,6 @@ def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str
     if num_unread:
         print(f"{num_unread} of {len(rows)} could not be read" + ("; the column error says why" if out else ""), file=sys.stderr)
     return InputError.exit_code if num_unread else 0
-
-
-def import_data(project: Path, source: str, name: str | None, format_: str | None, version: str, replace: bool) -> str:
-    """Import a dataset into data/NAME, track it with DVC, and return what to do next."""
-    from components.datasets.importing import import_dataset
-    from flows.lock import refuse_if_locked
-
-    refuse_if_locked(project, wait=False)
-    name = name or source.rstrip("/").rpartition(":")[2].rpartition("/")[2]
-    summary = import_dataset(source, name, project / "data", format_, version, replace)
-    track(project, f"data/{name}")
-    counts = ", ".join(f"{label} {count}" for label, count in summary.class_counts.items())
-    lines = [f"data/{name} {version}: {summary.dataset.num_images} images ({counts})"]
-    if summary.num_damaged:
-        lines.append(f"{summary.num_damaged} of them cannot be read; validate will name them")
-    if section_of(read_params(project / "params.yaml"), DataConfig).name != name:
-        lines.append(f"To train on it: set data.name in params.yaml, or darkroom run --set data.name={name}")
-    lines.append(f"To keep this version: git add data/{name}.dvc data/.gitignore && git commit && git tag {name}@v{version}")
-    return "\n".join(lines)
-
-
-def track(project: Path, folder: str) -> None:
-    """Record a folder with DVC, as `dvc add` does."""
-    from dvc.repo import Repo
-
-    from flows.pipeline import readable
-
-    with readable():
-        repo = Repo(str(project))
-        repo.scm_context.quiet = True
-        try:
-            repo.add(folder)
-        finally:
-            repo.close()
 
 
 def compare_models(project: Path, champion: str, challenger: str) -> str:

@@ -96,7 +96,7 @@ def _protect(project: Path) -> None:
 
 def _bring_in(project: Path, version: str) -> None:
     """Put a version of the data in place and record it with DVC."""
-    from flows.commands import track
+    from flows.data_commands import track
 
     summary = demo_versions.make_version(version, project / "data", project / "params.yaml")
     track(project, f"data/{demo_versions.NAME}")

@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.config import read_params, section_of
-from components.datasets.formats.sklearn import plugin as scikit_learn
-from components.datasets.importing import ImportSummary, write_dataset
+from components.datasets.formats.sklearn import digits
 from components.datasets.manifest import DatasetInfo
+from components.datasets.writing import WriteSummary, write_dataset
 from components.errors import unknown_name
 from components.protocols import ImportedImage
 from components.steps.split import SplitConfig, side_of
 
 NAME = "digits"
-SOURCE = "sklearn:digits"
+CLASSES = [str(digit) for digit in range(10)]
 NUM_YOUNG = 400
 ONE_WRONG_IN = 20
 NUM_SHUFFLED = 60
@@ -24,7 +24,7 @@ NUM_DAMAGED_OF_A_KIND = 4
 DELIVERY = "delivery"
 
 
-def make_version(version: str, root: Path = Path("data"), params: Path = Path("params.yaml")) -> ImportSummary:
+def make_version(version: str, root: Path = Path("data"), params: Path = Path("params.yaml")) -> WriteSummary:
     """Write a version of the demo's dataset as `root/digits`, in place of the one before.
 
     Args:
@@ -40,9 +40,9 @@ def make_version(version: str, root: Path = Path("data"), params: Path = Path("p
     if version not in makers:
         raise unknown_name("version of the demo's data", version, makers)
     config = section_of(read_params(params), SplitConfig)
-    images = makers[version](list(scikit_learn.images(SOURCE)), config)
-    info = DatasetInfo(name=NAME, version=f"{version}.0", task="classification", classes=scikit_learn.classes(SOURCE))
-    return write_dataset(images, info, root, replace=True, total=len(images))
+    images = makers[version](list(digits()), config)
+    info = DatasetInfo(name=NAME, version=f"{version}.0", task="classification", classes=CLASSES)
+    return write_dataset(images, info, root, mode="replace", total=len(images), keep_damaged=True)
 
 
 def _complete(images: list[ImportedImage], _config: SplitConfig) -> list[ImportedImage]:

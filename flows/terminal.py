@@ -54,3 +54,8 @@ def set_up() -> None:
 def say(text: str = "") -> None:
     """Print one line of the run's own account, to the terminal's error stream as logs are."""
     print(text, file=sys.stderr, flush=True)
+
+
+def only_answers() -> None:
+    """Leave out the log: a command that answers says itself what it did, and the log would say it again."""
+    logging.getLogger("components").setLevel(logging.WARNING)

@@ -1,154 +1,104 @@
-"""A foreign layout of labelled images becomes a dataset: bytes exactly as they come, whole or not at all."""
+"""`darkroom data import`: a foreign layout becomes a dataset, or the next version of one. What cannot be taken is told, never lost."""
 
 from __future__ import annotations
 
-import hashlib
+import csv
 import logging
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import pandas as pd
+from pydantic import Field
 
-from components.datasets.headers import read_header
-from components.datasets.manifest import ANNOTATIONS, COLUMNS, MANIFEST, DatasetInfo, dataset_ref, write_dataset_info, write_manifest
-from components.datasets.shards import ShardWriter
+from components.config import Section
+from components.datasets.manifest import DatasetInfo, read_dataset
+from components.datasets.sources import open_source
+from components.datasets.writing import Mode, TooMuchQuarantined, WriteSummary, check_name, remapped_masks, write_dataset
 from components.errors import ConfigError, DataError, InputError
 from components.files import replacing
-from components.progress import bar
-from components.protocols import DatasetFormat, ImportedImage, plugin, plugin_names
-from components.records import DatasetRef, Record
+from components.protocols import DatasetFormat, Quarantined, Source, plugin, plugin_names
 
 log = logging.getLogger(__name__)
 
 FORMATS = "components.datasets.formats"
-#: What the stages write beside the datasets.
-RESERVED_NAMES = {"training", "splits", "splits.parquet"}
-_GIVEN_BY_THE_BYTES = [column for column in COLUMNS if column not in ("split", "group")]
 
 
-class ImportSummary(Record):
-    """What came in."""
+class ImportConfig(Section):
+    """The section `import` of params.yaml."""
 
-    dataset: DatasetRef
-    path: str
-    class_counts: dict[str, int]
-    num_damaged: int
-    num_bytes: int
-    num_shards: int
+    section: ClassVar[str] = "import"
+    max_bad: float = Field(default=0.01, ge=0, le=1, description="share of the images that may be quarantined; more refuses the import")
+    max_images: int = Field(default=5_000_000, ge=1, description="a source that lists more is refused before anything is read")
 
 
 def import_dataset(
     source: str,
     name: str,
     root: Path = Path("data"),
+    *,
     format: str | None = None,  # noqa: A002 - the command's own word
-    version: str = "1.0.0",
-    replace: bool = False,
-) -> ImportSummary:
+    task: str | None = None,
+    version: str | None = None,
+    mode: Mode = "new",
+    config: ImportConfig | None = None,
+    quarantine: Path | None = None,
+) -> WriteSummary:
     """Read a foreign layout into `root/name`.
 
     Args:
-        source: A folder, or a URI that a format knows (`sklearn:digits`).
+        source: A folder, an archive, an object store's URI, or a name that a format knows (`sklearn:digits`).
         name: The dataset's name; also its folder's.
         root: Where datasets stand.
         format: A file of components/datasets/formats; None: the one that recognises `source`.
-        version: The data team's own name for this state of the data.
-        replace: Replace a dataset of that name.
+        task: What the images are labelled for; None: what their annotations are best for.
+        version: The data team's own name for this state of the data; None: 1.0.0, or what it was.
+        mode: Whether the name has to be free, or is added to, or replaced.
+        config: The section `import` of params.yaml.
+        quarantine: Where to write image_id, reason of what could not be taken, as CSV; written when the import is refused, too.
 
     Raises:
-        InputError: The name is taken or reserved, the format unknown, or the source not of that format. Nothing was changed.
+        InputError: The name is taken or reserved, the format unknown, the source not of that format, or too much of it cannot be taken.
+            Nothing was changed.
     """
-    check_name(name, root, replace)
-    if not version.strip():
+    config = config or ImportConfig()
+    check_name(name, root, mode)
+    if version is not None and not version.strip():
         raise InputError("the version is empty; expected the data team's name for this state of the data, for example 1.0.0")
-    reader = _format_of(source, format)
-    info = DatasetInfo(name=name, version=version, task="classification", classes=reader.classes(source))
-    return write_dataset(reader.images(source), info, root, replace, total=reader.count(source))
-
-
-def check_name(name: str, root: Path, replace: bool) -> None:
-    """Check that a dataset may be written as `root/name`.
-
-    Raises:
-        InputError: It may not.
-    """
-    if name.lower() in RESERVED_NAMES:
-        raise InputError(f"the name '{name}' is reserved: the steps write {root / name}. Choose another")
-    if not name or not all(letter.isascii() and (letter.isalnum() or letter in "_.-") for letter in name) or not name[0].isalnum():
-        raise InputError(f"'{name}' is no name for a dataset; expected letters, digits and . _ - after a letter or digit")
-    if ((root / name).exists() or (root / f"{name}.dvc").exists()) and not replace:
-        raise InputError(f"{root / name} exists; say --replace to put the new data in its place, or choose another name")
-
-
-def write_dataset(images: Iterable[ImportedImage], info: DatasetInfo, root: Path, replace: bool = False, total: int | None = None) -> ImportSummary:
-    """Write images as the dataset `root/NAME`; damaged images are kept, for validation to name.
-
-    Args:
-        images: In the order in which they will stand; `row` may give `label`, `split`, `group` and any metadata columns.
-        info: What dataset.yaml says.
-        root: Where datasets stand.
-        replace: Replace a dataset of that name.
-        total: How many images there are, where that is known.
-
-    Raises:
-        InputError: The name is taken, an id comes twice, a row gives a column that belongs to the manifest, or there is no image.
-    """
-    check_name(info.name, root, replace)
-    rows: list[dict[str, Any]] = []
-    out = root / info.name
-    with replacing(out) as folder:
-        folder.mkdir(parents=True)
-        with ShardWriter(folder) as shards, bar(f"import {info.name}", total or 0) as progress:
-            for image in images:
-                rows.append(_row(image, shards))
-                progress.update()
-        if not rows:
-            raise DataError(f"dataset {info.name}: the source holds no images")
-        frame = pd.DataFrame(rows)
-        repeated = frame["image_id"][frame["image_id"].duplicated()]
-        if len(repeated):
-            raise DataError(f"dataset {info.name}: image ids come twice: {', '.join(repeated.head(3))}; ids must be unique")
-        frame = frame.reindex(columns=[*frame.columns, *(name for name in (*COLUMNS, *ANNOTATIONS) if name not in frame)])
-        write_manifest(frame, folder / MANIFEST)
-        write_dataset_info(info, folder)
-        num_shards = shards.num_shards
-    summary = ImportSummary(
-        dataset=dataset_ref(out),
-        path=out.as_posix(),
-        class_counts={name: Counter(frame["label"])[name] for name in info.classes},
-        num_damaged=int(frame["height"].isna().sum()),
-        num_bytes=int(frame["length"].sum()),
-        num_shards=num_shards,
-    )
-    damaged = f", {summary.num_damaged} of them damaged (validate names them)" if summary.num_damaged else ""
-    log.info("%s %s: %d images of %d classes in %s%s", info.name, info.version, len(frame), len(info.classes), out, damaged)
+    opened = open_source(source)
+    reader = _format_of(opened, format)
+    if task is not None and task not in reader.tasks:
+        raise ConfigError(f"--task {task}: the format {reader.name} holds labels for {' or '.join(reader.tasks)}")
+    reading = reader.read(opened, task)
+    if reading.total > config.max_images:
+        raise DataError(
+            f"{source} lists {reading.total:,} images; expected at most import.max_images = {config.max_images:,}. Raise it, or import in parts"
+        )
+    images = reading.images
+    if mode == "append":
+        old = read_dataset(root / name)
+        version = version or old.version
+        images = remapped_masks(images, reading.classes, [*old.classes, *(given for given in reading.classes if given not in old.classes)])
+    info = DatasetInfo(name=name, version=version or "1.0.0", task=reading.task, classes=reading.classes)
+    try:
+        summary = write_dataset(images, info, root, mode, reading.total, max_bad=config.max_bad)
+    except TooMuchQuarantined as error:
+        if quarantine is None:
+            raise
+        _write_quarantine(error.quarantined, quarantine)
+        raise DataError(f"{error}. All of them: {quarantine}") from None
+    if quarantine is not None:
+        _write_quarantine([Quarantined(*item) for item in summary.quarantined], quarantine)
+    log.info("%s %s: %d images of %d classes in %s", name, info.version, summary.dataset.num_images, len(summary.class_counts), root / name)
     return summary
 
 
-def _row(image: ImportedImage, shards: ShardWriter) -> dict[str, Any]:
-    if not image.image_id.isprintable():  # an undecodable name has surrogates, which are not printable
-        raise DataError(f"the name {image.image_id!r} is no text in UTF-8, or has unprintable letters; rename the file")
-    taken = [column for column in image.row if column in _GIVEN_BY_THE_BYTES]
-    if taken:
-        raise DataError(f"{image.image_id}: the column '{taken[0]}' is the manifest's own; a source may not give it")
-    shard, offset, length = shards.add(image.image_id, image.content)
-    header = read_header(image.content)
-    return {
-        "image_id": image.image_id,
-        "sha256": hashlib.sha256(image.content).hexdigest(),
-        "shard": shard,
-        "offset": offset,
-        "length": length,
-        "height": header.height if header else None,
-        "width": header.width if header else None,
-        "orientation": header.orientation if header else None,
-        **image.row,
-    }
+def _write_quarantine(items: list[Quarantined], path: Path) -> None:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image_id", "reason"])
+        writer.writerows((item.image_id, item.reason) for item in items)
 
 
-def _format_of(source: str, name: str | None) -> DatasetFormat:
+def _format_of(source: Source, name: str | None) -> DatasetFormat:
     if name is not None:
         chosen: DatasetFormat = plugin(FORMATS, "dataset format", name)
         return chosen
@@ -158,7 +108,7 @@ def _format_of(source: str, name: str | None) -> DatasetFormat:
         return matching[0]
     names = ", ".join(reader.name for reader in matching or known)
     if matching:
-        raise ConfigError(f"{source} could be any of {names}; say which with --format")
-    if "://" not in source and not source.startswith("sklearn:") and not Path(source).exists():
-        raise DataError(f"{source} not found; expected a folder of images, or sklearn:digits")
-    raise DataError(f"{source}: the layout was not recognised; expected CLASS/image.jpg or SPLIT/CLASS/image.jpg below it, or say --format ({names})")
+        raise ConfigError(f"{source.uri} could be any of {names}; say which with --format")
+    raise DataError(
+        f"{source.uri}: the layout was not recognised; expected CLASS/image.jpg or SPLIT/CLASS/image.jpg below it, or say --format ({names})"
+    )

@@ -17,10 +17,16 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 class ShardWriter:
-    """Writes images byte for byte into `folder/shards/000000.tar` and so on; equal images give equal tars."""
+    """Writes images byte for byte into `folder/shards/000000.tar` and so on; equal images give equal tars.
 
-    def __init__(self, folder: Path, max_bytes: int = MAX_SHARD_BYTES) -> None:
-        self.num_shards = 0
+    Args:
+        folder: The dataset.
+        max_bytes: A shard that would grow above it is ended before.
+        start: The number of the first shard: a version that adds images writes new shards after those there are, which stay as they are.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = MAX_SHARD_BYTES, start: int = 0) -> None:
+        self.num_shards = start
         self._folder, self._max_bytes = folder / SHARDS, max_bytes
         self._file: BinaryIO | None = None
         self._folder.mkdir(parents=True, exist_ok=True)

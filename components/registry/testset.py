@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from components import progress
-from components.datasets.manifest import ANNOTATIONS, dataset_ref, read_manifest
+from components.datasets.manifest import dataset_ref, given_annotations, read_manifest
 from components.datasets.shards import ShardReader
 from components.datasets.splits import read_splits
 from components.errors import DataError
@@ -45,7 +45,7 @@ class TestImages:
     @property
     def digest(self) -> str:
         """SHA-256 over the sorted test images with their annotations."""
-        rows = sorted(zip(*(self.rows[column].astype(str) for column in ("sha256", *ANNOTATIONS)), strict=True))
+        rows = sorted(zip(*(self.rows[column].astype(str) for column in ("sha256", *given_annotations(self.rows))), strict=True))
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 

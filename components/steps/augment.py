@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from components.config import Section, TaskConfig
-from components.datasets.manifest import ANNOTATIONS, dataset_ref, metadata_columns, read_dataset, read_manifest
+from components.datasets.manifest import dataset_ref, given_annotations, metadata_columns, read_dataset, read_manifest
 from components.datasets.parallel import map_batches, num_threads_for
 from components.datasets.policy import Policy
 from components.datasets.prepared import ORDER, POLICY, RECORD, SPLITS, Prepared, write_split
@@ -70,13 +70,13 @@ def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, o
     if list(sides.index) != list(frame["image_id"]):
         raise DataError(f"{splits} is about other images than {data} holds now; run split again")
     sizes = list(dict.fromkeys([task.image_size, task.finetune_image_size or task.image_size]))
+    kept = ["image_id", "sha256", *given_annotations(frame), *metadata_columns(frame)]
     rows = {side: frame[(sides == side).to_numpy()].reset_index(drop=True) for side in SPLITS}
     with replacing(out) as folder:
         with ShardReader(data) as shards, bar("prepare images", sum(len(part) for part in rows.values())) as progress:
             for side, part in rows.items():
-                kept = part[["image_id", "sha256", *ANNOTATIONS, *metadata_columns(part)]]
                 shapes = {size: (len(part), size, size, task.channels) for size in sizes}
-                write_split(folder / side, kept, _counted(_prepared(part, shards, task, sizes), progress), shapes)
+                write_split(folder / side, part[kept], _counted(_prepared(part, shards, task, sizes), progress), shapes)
         np.save(folder / "train" / ORDER, balanced_order(rows["train"]["label"], config.balance))
         (folder / POLICY).write_text(json.dumps(config.policy.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         mean, std = _statistics(np.load(folder / "train" / f"images-{task.image_size}.npy", mmap_mode="r"))

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import Field
 
 from components.config import Section
-from components.datasets.manifest import ANNOTATIONS, metadata_columns
+from components.datasets.manifest import given_annotations, metadata_columns
 from components.datasets.prepared import Prepared, PreparedSplit
 from components.errors import DataError
 from components.evaluation.intervals import bootstrap
@@ -93,7 +93,7 @@ def flat(record: EvaluationRecord) -> dict[str, float]:
 def predictions_table(rows: pd.DataFrame, predictions: list[Any], task: str, classes: list[str]) -> pd.DataFrame:
     """Return one row an image: image_id, its annotations, and the prediction as people know it; where names meet, `predicted_NAME`."""
     postprocess = plugin("components.serving.postprocess", "task", task)
-    annotated = rows[["image_id", *(column for column in ANNOTATIONS if column in rows)]].reset_index(drop=True)
+    annotated = rows[["image_id", *given_annotations(rows)]].reset_index(drop=True)
     columns = [postprocess.columns(prediction, classes) for prediction in predictions]
     in_class_order = [{name: list(value.values()) if isinstance(value, dict) else value for name, value in row.items()} for row in columns]
     predicted = pd.DataFrame(in_class_order)

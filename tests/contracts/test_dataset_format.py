@@ -10,7 +10,8 @@ from PIL import Image
 
 from components.datasets.importing import FORMATS, import_dataset
 from components.datasets.manifest import read_dataset, read_manifest
-from components.protocols import DatasetFormat, plugin, plugin_names
+from components.datasets.sources import open_source
+from components.protocols import DatasetFormat, ImportedImage, plugin, plugin_names
 
 
 def _image_folder(folder: Path) -> str:
@@ -35,20 +36,25 @@ def reader(request: pytest.FixtureRequest) -> DatasetFormat:
 
 def test_it_knows_its_own_sources_and_no_others(reader: DatasetFormat, tmp_path: Path) -> None:
     for name, make in SOURCES.items():
-        assert reader.matches(make(tmp_path / name)) == (name == reader.name)
-    assert not reader.matches(str(tmp_path / "nowhere"))
+        assert reader.matches(open_source(make(tmp_path / name))) == (name == reader.name)
+    (tmp_path / "empty").mkdir()
+    assert not reader.matches(open_source(str(tmp_path / "empty")))
 
 
 def test_images_come_in_one_order_with_unique_ids_and_labels_of_its_classes(reader: DatasetFormat, tmp_path: Path) -> None:
-    source = SOURCES[reader.name](tmp_path)
-    images = list(reader.images(source))
-    assert images == list(reader.images(source))
-    assert len({image.image_id for image in images}) == len(images) == reader.count(source)
-    assert {image.row["label"] for image in images} <= set(reader.classes(source))
+    source = open_source(SOURCES[reader.name](tmp_path))
+    reading = reader.read(source, None)
+    images = [image for image in reading.images if isinstance(image, ImportedImage)]
+    assert [image.image_id for image in images] == [image.image_id for image in reader.read(source, None).images]
+    assert len({image.image_id for image in images}) == len(images) == reading.total
+    assert reading.task in reader.tasks
+    named = {label for image in images for label in ([image.row["label"]] if image.row.get("label") else image.row.get("box_labels") or [])}
+    assert named <= set(reading.classes)
 
 
 def test_it_is_imported_by_the_source_alone(reader: DatasetFormat, tmp_path: Path) -> None:
     source = SOURCES[reader.name](tmp_path / "source")
     import_dataset(source, "pets", tmp_path / "data")
-    assert read_dataset(tmp_path / "data/pets").classes == reader.classes(source)
-    assert read_manifest(tmp_path / "data/pets")["image_id"].tolist() == [image.image_id for image in reader.images(source)]
+    reading = reader.read(open_source(source), None)
+    assert read_dataset(tmp_path / "data/pets").classes == reading.classes
+    assert read_manifest(tmp_path / "data/pets")["image_id"].tolist() == [image.image_id for image in reading.images]

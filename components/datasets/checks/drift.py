@@ -47,7 +47,7 @@ class DriftConfig(Section):
     level: float = Field(default=0.05, gt=0, lt=1, description="share of comparisons without drift in which anything at all may be flagged")
     min_class_shift: float = Field(default=0.1, ge=0, description="Cohen's h of a class's share: 0.1 is 10% → 13%, 1% → 2.2%, 50% → 55%")
     min_column_shift: float = Field(default=0.1, ge=0, le=1, description="share of the images that would have to move (Kolmogorov-Smirnov)")
-    min_embedding_shift: float = Field(default=0.2, ge=0, description="MMD in standard deviations of the embedded images")
+    min_embedding_shift: float = Field(default=0.1, ge=0, description="MMD in standard deviations of the embedded images")
     min_images: int = Field(default=20, ge=2, description="fewer on one side are not compared")
     max_images: int = Field(default=2000, ge=100, description="sampled of each role for the p-values; half as many for the embeddings")
     num_permutations: int = Field(default=999, ge=99)

@@ -1,103 +1,65 @@
-"""Folders of classes: CLASS/image.jpg, or SPLIT/CLASS/image.jpg with the splits named train, val (valid, validation) and test."""
+"""Folders of classes: CLASS/image.jpg, or SPLIT/CLASS/image.jpg with the splits named train, val (valid, validation) and test.
+
+The layout of torchvision's ImageFolder, with or without a folder for each split above the classes.
+"""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
+from components.datasets.reading import Entry, is_image, read_images, split_of
 from components.errors import DataError
-from components.protocols import ImportedImage
+from components.protocols import Reading, Source
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+#: Files and folders by which other layouts are known.
+_ANNOTATIONS = (".json", ".jsonl", ".xml", ".csv", ".parquet", ".yaml", ".yml")
+_OF_ANNOTATIONS = {"annotations", "labels", "masks", "jpegimages", "segmentationclass", "segmentations"}
 
 
 class ImageFolder:
-    """The layout of torchvision's ImageFolder, with or without a folder for each split above the classes."""
+    """One folder a class."""
 
     name = "image_folder"
+    tasks = ("classification",)
 
-    def matches(self, source: str) -> bool:
-        """Tell whether `source` is a folder with a subfolder that holds images (or, below a split's folder, classes that do)."""
-        root = Path(source)
-        return root.is_dir() and any(_holds_images(folder) for _, _, folder in _class_folders(root))
+    def matches(self, source: Source) -> bool:
+        """Tell whether images stand in folders of classes, and no file or folder of annotations says what they show."""
+        files = source.files()
+        folders = {folder.lower() for file in files for folder in file.split("/")[:-1][:2]}
+        annotated = not folders.isdisjoint(_OF_ANNOTATIONS) or any(name.lower().endswith(_ANNOTATIONS) for name in files)
+        return not annotated and any(True for _ in _labelled(files))
 
-    def classes(self, source: str) -> list[str]:
-        """Return the names of the class folders, sorted.
+    def read(self, source: Source, task: str | None) -> Reading:  # noqa: ARG002 - folders of classes serve one task
+        """Read the folders' names; classes are sorted, the image's id is its path at the source.
 
         Raises:
-            DataError: There is no such folder, or no folder of images in it.
+            DataError: No image stands in a class folder.
         """
-        return sorted({label for _, label, _ in self._folders(source)})
-
-    def images(self, source: str) -> Iterator[ImportedImage]:
-        """Yield the images folder by folder, sorted by name; the id is the path below `source`."""
-        skipped = 0
-        for split, label, folder in self._folders(source):
-            row = {"label": label} | ({"split": split} if split else {})
-            for path in _files(folder):
-                if not _is_image(path):
-                    skipped += 1
-                    continue
-                yield ImportedImage(os.path.relpath(path, source).replace(os.sep, "/"), _read(path), row)
-        if skipped:
-            log.info("%d files of %s left out: their names end in none of %s", skipped, source, " ".join(sorted(SUFFIXES)))
-
-    def count(self, source: str) -> int:
-        """Return how many images there are."""
-        return sum(_is_image(path) for _, _, folder in self._folders(source) for path in _files(folder))
-
-    def _folders(self, source: str) -> list[tuple[str | None, str, Path]]:
-        root = Path(source)
-        if not root.is_dir():
-            raise DataError(f"{source} is no folder; expected CLASS/image.jpg or SPLIT/CLASS/image.jpg below it")
-        folders = [entry for entry in _class_folders(root) if _holds_images(entry[2])]
-        if not folders:
-            loose = sum(_is_image(path.name) for path in root.iterdir())
+        files = source.files()
+        entries = [Entry(file, {"label": label} | ({"split": split} if split else {})) for split, label, file in _labelled(files)]
+        if not entries:
+            loose = sum(is_image(file) for file in files)
             found = f"{loose} images that stand in no class folder" if loose else "no images"
-            raise DataError(f"{source}: found {found}; expected CLASS/image.jpg or SPLIT/CLASS/image.jpg, one folder for each class")
-        return folders
+            raise DataError(f"{source.uri}: found {found}; expected CLASS/image.jpg or SPLIT/CLASS/image.jpg, one folder for each class")
+        if len(files) > len(entries):
+            log.info("%d files of %s left out: no images in a folder of a class", len(files) - len(entries), source.uri)
+        classes = sorted({entry.row["label"] for entry in entries})
+        return Reading("classification", classes, read_images(source, entries), len(entries))
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _class_folders(root: Path) -> list[tuple[str | None, str, Path]]:
-    """Return (split, label, folder); folders are splits if all of them bear a split's name."""
-    folders = _subfolders(root)
-    if folders and all(folder.name.lower() in SPLITS for folder in folders):
-        return [(SPLITS[folder.name.lower()], below.name, below) for folder in folders for below in _subfolders(folder)]
-    return [(None, folder.name, folder) for folder in folders]
-
-
-def _files(folder: Path) -> Iterator[str]:
-    """Yield the files below a class folder, sorted, hidden ones left out."""
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield os.path.join(where, name)  # noqa: PTH118
-
-
-def _is_image(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in SUFFIXES  # noqa: PTH122
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of 60,000 files costs more than reading it
-            return file.read()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _holds_images(folder: Path) -> bool:
-    return any(_is_image(path) for path in _files(folder))
+def _labelled(files: Sequence[str]) -> Iterator[tuple[str | None, str, str]]:
+    """Yield split, label and name of each image; the first folders are splits if all of them bear a split's name."""
+    below = [file for file in files if "/" in file and is_image(file)]
+    are_splits = all(split_of(file.split("/", 1)[0]) for file in below)
+    for file in below:
+        parts = file.split("/")
+        if not are_splits:
+            yield None, parts[0], file
+        elif len(parts) > 2:
+            yield split_of(parts[0]), parts[1], file
 
 
 plugin = ImageFolder()

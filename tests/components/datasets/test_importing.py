@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 from pathlib import Path
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.datasets.importing import import_dataset, write_dataset
+from components.datasets.importing import ImportConfig, import_dataset
 from components.datasets.manifest import DatasetInfo, read_dataset, read_manifest
 from components.datasets.shards import ShardReader
+from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError, InputError
 from components.protocols import ImportedImage
 
@@ -57,12 +59,85 @@ def test_sizes_are_those_after_orientation(tmp_path: Path) -> None:
     assert (row["height"], row["width"], row["orientation"]) == (10, 4, 6)
 
 
-def test_damaged_files_are_kept_for_validation_to_name(source: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_taken_is_told_with_the_reason(source: Path, tmp_path: Path) -> None:
     (source / "dog" / "broken.png").write_bytes(b"no image")
-    summary = import_dataset(str(source), "pets", tmp_path / "data")
-    assert summary.num_damaged == 1
-    frame = read_manifest(tmp_path / "data" / "pets").set_index("image_id")
-    assert frame["height"].isna().to_dict() == {"cat/0.png": False, "cat/2.png": False, "dog/1.png": False, "dog/broken.png": True}
+    (source / "dog" / "empty.png").write_bytes(b"")
+    (source / "dog" / "gone.png").symlink_to("nowhere")
+    quarantine = tmp_path / "reports/quarantine.csv"
+    summary = import_dataset(str(source), "pets", tmp_path / "data", config=ImportConfig(max_bad=0.5), quarantine=quarantine)
+    assert summary.dataset.num_images == 3
+    rows = list(csv.DictReader(quarantine.open()))
+    assert [(row["image_id"], row["reason"]) for row in rows] == [
+        ("dog/broken.png", "no image that can be read"),
+        ("dog/empty.png", "empty file"),
+        ("dog/gone.png", "dog/gone.png cannot be read: No such file or directory"),
+    ]
+
+
+def test_too_much_that_cannot_be_taken_refuses_the_import_and_changes_nothing(source: Path, tmp_path: Path) -> None:
+    import_dataset(str(source), "pets", tmp_path / "data")
+    before = (tmp_path / "data/pets/manifest.parquet").read_bytes()
+    (source / "dog" / "broken.png").write_bytes(b"no image")
+    quarantine = tmp_path / "reports/quarantine.csv"
+    with pytest.raises(DataError, match=r"1 of 4 images cannot be taken, more than import\.max_bad = 0\.01 .*dog/broken\.png.*quarantine\.csv"):
+        import_dataset(str(source), "pets", tmp_path / "data", mode="replace", quarantine=quarantine)
+    assert "dog/broken.png" in quarantine.read_text()
+    assert (tmp_path / "data/pets/manifest.parquet").read_bytes() == before
+    with pytest.raises(DataError, match=r"lists 4 images; expected at most import\.max_images = 3"):
+        import_dataset(str(source), "pets", tmp_path / "data", mode="replace", config=ImportConfig(max_images=3))
+
+
+def test_an_appended_version_adds_relabels_and_keeps_the_bytes_there_are(source: Path, tmp_path: Path) -> None:
+    import_dataset(str(source), "pets", tmp_path / "data")
+    first = tmp_path / "data/pets/shards/000000.tar"
+    before, inode = first.read_bytes(), first.stat().st_ino
+    (source / "dog/1.png").rename(source / "cat/1.png")
+    delivery = tmp_path / "delivery"
+    (delivery / "cat").mkdir(parents=True)
+    (delivery / "bird").mkdir()
+    (delivery / "cat/0.png").write_bytes((source / "cat/0.png").read_bytes())
+    (delivery / "cat/2.png").write_bytes(_png(7))
+    (delivery / "bird/9.png").write_bytes(_png(99))
+    summary = import_dataset(str(delivery), "pets", tmp_path / "data", mode="append", version="1.1.0")
+    assert (summary.num_added, summary.num_changed, summary.num_unchanged, summary.num_relabelled) == (1, 1, 1, 0)
+    assert (first.read_bytes(), first.stat().st_ino) == (before, inode)
+    info, frame = read_dataset(tmp_path / "data/pets"), read_manifest(tmp_path / "data/pets")
+    assert (info.version, info.classes) == ("1.1.0", ["cat", "dog", "bird"])
+    assert frame[["image_id", "shard"]].to_numpy().tolist() == [
+        ["cat/0.png", "000000.tar"],
+        ["cat/2.png", "000001.tar"],
+        ["dog/1.png", "000000.tar"],
+        ["bird/9.png", "000001.tar"],
+    ]
+    with ShardReader(tmp_path / "data/pets") as shards:
+        assert shards.read(*frame.loc[1, ["shard", "offset", "length"]]) == _png(7)
+
+
+def test_another_annotation_of_a_known_image_is_a_relabelling(tmp_path: Path) -> None:
+    boxes = {"boxes_xyxy": [[0.0, 0.0, 2.0, 3.0]], "box_labels": ["cat"]}
+    one = ImportedImage("a.png", _png(1), boxes)
+    same = ImportedImage("b.png", _png(2), {"label": "cat"}, mask=np.zeros((4, 6), np.uint8))
+    write_dataset([one, same], INFO, tmp_path)
+    moved = ImportedImage("a.png", _png(1), boxes | {"boxes_xyxy": [[0.0, 0.0, 2.0, 3.5]]})
+    summary = write_dataset([moved, same], INFO, tmp_path, "append")
+    assert (summary.num_relabelled, summary.num_unchanged, summary.num_added) == (1, 1, 0)
+    assert [list(box) for box in read_manifest(tmp_path / "pets")["boxes_xyxy"][0]] == [[0.0, 0.0, 2.0, 3.5]]
+    assert len(list((tmp_path / "pets/shards").iterdir())) == 1, "no image changed, so no shard was written"
+    other = ImportedImage("b.png", _png(2), {"label": "cat"}, mask=np.ones((4, 6), np.uint8))
+    assert write_dataset([other], INFO, tmp_path, "append").num_relabelled == 1
+
+
+def test_masks_that_do_not_fit_are_quarantined(tmp_path: Path) -> None:
+    good = ImportedImage("a.png", _png(1), {}, mask=np.full((4, 6), 255, np.uint8))
+    wrong = [
+        ImportedImage("b.png", _png(1), {}, mask=np.zeros((6, 4), np.uint8)),
+        ImportedImage("c.png", _png(1), {}, mask=np.full((4, 6), 2, np.uint8)),
+    ]
+    summary = write_dataset([good, *wrong], INFO, tmp_path)
+    assert summary.quarantined == [
+        ("b.png", "its mask is 4×6 pixels, the upright image 6×4"),
+        ("c.png", "its mask holds 2, which are no classes; expected 0 to 1, or 255"),
+    ]
 
 
 def test_importing_twice_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
@@ -75,16 +150,16 @@ def test_importing_twice_gives_the_same_bytes(source: Path, tmp_path: Path) -> N
 def test_a_taken_name_is_refused_and_kept_unless_replace_is_said(source: Path, tmp_path: Path) -> None:
     import_dataset(str(source), "pets", tmp_path)
     (source / "cat" / "0.png").unlink()
-    with pytest.raises(InputError, match="pets exists; say --replace"):
+    with pytest.raises(InputError, match="pets exists; say --append to add to it, --replace"):
         import_dataset(str(source), "pets", tmp_path)
     assert len(read_manifest(tmp_path / "pets")) == 3
-    import_dataset(str(source), "pets", tmp_path, replace=True, version="1.1.0")
+    import_dataset(str(source), "pets", tmp_path, mode="replace", version="1.1.0")
     assert len(read_manifest(tmp_path / "pets")) == 2
 
 
 def test_a_name_that_dvc_tracks_is_taken_even_where_its_data_is_not_pulled(source: Path, tmp_path: Path) -> None:
     (tmp_path / "pets.dvc").touch()
-    with pytest.raises(InputError, match="say --replace"):
+    with pytest.raises(InputError, match="--replace"):
         import_dataset(str(source), "pets", tmp_path)
 
 
@@ -103,9 +178,9 @@ def test_a_failed_import_leaves_nothing_and_loses_nothing(source: Path, tmp_path
     import_dataset(str(source), "pets", tmp_path / "data")
     twice = [ImportedImage("same.png", _png(1), {"label": "cat"})] * 2
     with pytest.raises(DataError, match=r"ids come twice: same\.png"):
-        write_dataset(twice, INFO, tmp_path / "data", replace=True)
+        write_dataset(twice, INFO, tmp_path / "data", "replace")
     with pytest.raises(DataError, match="no images"):
-        write_dataset([], INFO, tmp_path / "data", replace=True)
+        write_dataset([], INFO, tmp_path / "data", "replace")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["pets"]
     assert len(read_manifest(tmp_path / "data" / "pets")) == 3
 

@@ -45,6 +45,9 @@ def test_manifest_comes_back_as_it_was(dataset: Path) -> None:
         "shard",
         "offset",
         "length",
+        "mask_shard",
+        "mask_offset",
+        "mask_length",
         "height",
         "width",
         "orientation",
@@ -52,6 +55,11 @@ def test_manifest_comes_back_as_it_was(dataset: Path) -> None:
         "group",
         "site",
         "label",
+        "boxes_xyxy",
+        "box_labels",
+        "box_ignore",
+        "polygons",
+        "mask_sha256",
     ]
     assert metadata_columns(frame) == ["site"]
     assert frame["site"].tolist() == ["north", None]
@@ -64,16 +72,25 @@ def test_equal_frames_give_equal_bytes_with_zstd_and_a_schema_version(dataset: P
     write_manifest(_frame(), tmp_path / "again.parquet")
     assert (tmp_path / "again.parquet").read_bytes() == (dataset / "manifest.parquet").read_bytes()
     metadata = pq.read_metadata(dataset / "manifest.parquet")
-    assert metadata.metadata[b"schema_version"] == b"1"
+    assert metadata.metadata[b"schema_version"] == b"2"
     assert metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-@pytest.mark.parametrize(("version", "remedy"), [("2", "update Darkroom"), ("0", "import the dataset again")])
+@pytest.mark.parametrize(("version", "remedy"), [("3", "update Darkroom"), ("0", "import the dataset again")])
 def test_another_schema_version_is_refused(dataset: Path, version: str, remedy: str) -> None:
     table = pq.read_table(dataset / "manifest.parquet").replace_schema_metadata({"schema_version": version})
     pq.write_table(table, dataset / "manifest.parquet")
-    with pytest.raises(DataError, match=f"schema_version {version}, expected 1; .*{remedy}"):
+    with pytest.raises(DataError, match=f"schema_version {version}, expected 2; .*{remedy}"):
         read_manifest(dataset)
+
+
+def test_a_manifest_of_the_first_schema_is_upgraded(dataset: Path) -> None:
+    before = dataset_ref(dataset)
+    table = pq.read_table(dataset / "manifest.parquet")
+    old = [name for name in table.column_names if not name.startswith(("mask_", "box", "polygons"))]
+    pq.write_table(table.select(old).replace_schema_metadata({"schema_version": "1"}), dataset / "manifest.parquet")
+    assert read_manifest(dataset)["boxes_xyxy"].tolist() == [None, None]
+    assert dataset_ref(dataset) == before
 
 
 @pytest.mark.parametrize("column", ["sha256", "label"])
@@ -128,3 +145,19 @@ def test_the_digest_is_about_what_the_data_says_not_how_it_is_stored(dataset: Pa
     assert dataset_ref(dataset).manifest_digest == before.manifest_digest
     write_manifest(_frame().assign(label=["cat", "cat"]), dataset / "manifest.parquet")
     assert dataset_ref(dataset).manifest_digest != before.manifest_digest
+
+
+def test_boxes_and_polygons_come_back_and_count_in_the_digest(dataset: Path) -> None:
+    boxes = [[[0.5, 1.0, 3.0, 4.0], [1.0, 1.0, 2.0, 2.0]], []]
+    polygons = [[[[0.5, 1.0, 3.0, 1.0, 3.0, 4.0]], []], None]
+    frame = _frame().assign(boxes_xyxy=boxes, box_labels=[["cat", "dog"], []], box_ignore=[[False, True], []], polygons=polygons)
+    write_manifest(frame, dataset / "manifest.parquet")
+    found = read_manifest(dataset)
+    assert found["boxes_xyxy"].tolist() == boxes
+    assert found["polygons"].tolist() == polygons
+    digest = dataset_ref(dataset).manifest_digest
+    assert dataset_ref(dataset, found).manifest_digest == digest
+    frame["boxes_xyxy"] = [boxes[0], None]
+    frame["box_labels"] = [["cat", "dog"], None]
+    write_manifest(frame, dataset / "manifest.parquet")
+    assert dataset_ref(dataset).manifest_digest != digest, "not annotated is not the same as nothing there"

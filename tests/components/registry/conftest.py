@@ -17,9 +17,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from components.config import TaskConfig
-from components.datasets.importing import write_dataset
 from components.datasets.manifest import DatasetInfo, dataset_ref, read_manifest
 from components.datasets.splits import write_splits
+from components.datasets.writing import write_dataset
 from components.files import sha256_of
 from components.protocols import ImportedImage
 from components.records import BenchmarkRecord, ExportRecord, ModelSpec, ParityRecord, PreparedRecord, Preprocess, Refusal

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from components.config import TaskConfig
-from components.datasets.importing import write_dataset
 from components.datasets.manifest import DatasetInfo, read_manifest
 from components.datasets.policy import Policy
 from components.datasets.prepared import Prepared
 from components.datasets.shards import ShardReader
 from components.datasets.splits import write_splits
+from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError
 from components.protocols import ImportedImage
 from components.records import Preprocess
@@ -36,7 +36,7 @@ IMAGES = [ImportedImage(f"{index:02}.jpg", _image(index), {"label": "dog" if ind
 
 
 def _data(root: Path, images: list[ImportedImage] = IMAGES, info: DatasetInfo = INFO) -> tuple[Path, Path]:
-    write_dataset(images, info, root, replace=True)
+    write_dataset(images, info, root, "replace", keep_damaged=True)
     write_splits(read_manifest(root / "pets")["image_id"], pd.Series(SIDES, dtype=object), root / "splits.parquet")
     return root / "pets", root / "splits.parquet"
 

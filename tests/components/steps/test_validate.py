@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from components.config import section_of
-from components.datasets.importing import write_dataset
 from components.datasets.manifest import DatasetInfo, read_manifest, write_manifest
+from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError, GateRefused
 from components.protocols import ImportedImage
 from components.records import Verdict
@@ -41,7 +41,7 @@ def _extra(image_id: str, content: bytes, label: str = "cat") -> list[ImportedIm
 
 
 def _judge(images: list[ImportedImage], root: Path, info: DatasetInfo = INFO, **settings: Any) -> Verdict:
-    write_dataset(images, info, root, replace=True)
+    write_dataset(images, info, root, "replace", keep_damaged=True)
     return validate(section_of({"validate": settings}, ValidateConfig), root / info.name, root / "report")
 
 

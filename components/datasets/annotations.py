@@ -1,0 +1,140 @@
+"""What the annotation columns of a manifest mean, and how they are read.
+
+label           classification: the class's name; null: not labelled
+boxes_xyxy      detection: a box an object, [x0, y0, x1, y1] in pixels of the upright image, as edges: the box of the left-most pixel
+                column is x0 = 0, x1 = 1, and width = x1 - x0. Null: nobody has annotated the image; empty: nothing is on it
+box_labels      the class's name of each box
+box_ignore      for each box whether it is neither to be found nor missed (COCO: iscrowd, Pascal VOC: difficult); null: none is
+polygons        for each box the rings of its outline, each [x0, y0, x1, y1, …] in the same coordinates; an empty list: a box only
+mask_sha256     segmentation: SHA-256 of the mask's bytes, an indexed PNG in the shards at mask_shard, mask_offset, mask_length, of the
+                upright image's size; a pixel holds the index of its class in dataset.yaml, or 255: not labelled, not judged
+
+Legend: N images, K boxes of an image, H height, W width in pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from components.errors import DataError
+
+#: The mask's value of a pixel that belongs to no class.
+IGNORE = 255
+#: As many classes as a mask of 8 bits can tell apart.
+MAX_MASK_CLASSES = 255
+
+Boxes = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.uint8]
+
+
+class FlatBoxes(NamedTuple):
+    """The boxes of all images one after another; those of image n are `offsets[n]` to `offsets[n + 1]`.
+
+    Attributes:
+        offsets: int64 (N + 1,).
+        boxes_xyxy: float64 (M, 4).
+        labels: M class names, object array.
+        ignore: bool (M,).
+    """
+
+    offsets: npt.NDArray[np.int64]
+    boxes_xyxy: Boxes
+    labels: npt.NDArray[np.object_]
+    ignore: npt.NDArray[np.bool_]
+
+
+def boxes_of(cell: Any) -> Boxes:
+    """Return a cell of the column `boxes_xyxy` as float64 (K, 4); null is no box."""
+    if cell is None or len(cell) == 0:
+        return np.empty((0, 4))
+    return np.asarray([list(box) for box in cell], dtype=np.float64)
+
+
+def flat_boxes(table: pa.Table) -> FlatBoxes:
+    """Return the boxes of a manifest's table (columns boxes_xyxy, box_labels, box_ignore) without a loop over its rows.
+
+    Raises:
+        DataError: An image has another number of labels than boxes.
+    """
+    lists = table.column("boxes_xyxy").combine_chunks()
+    counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    labels, ignore = (table.column(name).combine_chunks() for name in ("box_labels", "box_ignore"))
+    label_counts = pc.fill_null(pc.list_value_length(labels), 0).to_numpy(zero_copy_only=False)
+    if len(wrong := np.flatnonzero(label_counts != counts)):
+        raise DataError(f"row {wrong[0]} of the manifest has {counts[wrong[0]]} boxes and {label_counts[wrong[0]]} box_labels; expected as many")
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    boxes = pc.list_flatten(pc.list_flatten(lists)).to_numpy(zero_copy_only=False).reshape(-1, 4)
+    ignored = np.zeros(len(boxes), dtype=np.bool_)
+    given = pc.fill_null(pc.list_value_length(ignore), 0).to_numpy(zero_copy_only=False)
+    if given.any():
+        ignored[np.repeat(given == counts, counts)] = pc.fill_null(pc.list_flatten(ignore), False).to_numpy(zero_copy_only=False)
+    return FlatBoxes(offsets, boxes, np.asarray(pc.list_flatten(labels).to_pylist(), dtype=object), ignored)
+
+
+def mask_png(mask_HW: Mask) -> bytes:
+    """Return a mask as an indexed PNG; equal masks give equal bytes on one machine, equal pixels on all."""
+    image = Image.fromarray(mask_HW).convert("L")
+    image.putpalette(_PALETTE)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def read_mask(content: bytes) -> Mask:
+    """Return the class indices of a mask, uint8 (H, W).
+
+    Raises:
+        DataError: It is no indexed or grey PNG of 8 bits.
+    """
+    try:
+        image = Image.open(io.BytesIO(content), formats=("PNG",))
+        image.load()
+    except Exception as error:  # Pillow's readers raise whatever they trip over
+        raise DataError(f"the mask is damaged: {error}") from error
+    if image.mode not in ("P", "L", "1"):
+        raise DataError(f"the mask's pixels are {image.mode}; expected an indexed PNG: one number a pixel, the index of its class")
+    return np.asarray(image if image.mode != "1" else image.convert("P"), dtype=np.uint8)
+
+
+def mask_of_polygons(
+    polygons: Sequence[Sequence[Sequence[float]]], values: Sequence[int], size_hw: tuple[int, int], background: int = IGNORE
+) -> Mask:
+    """Draw polygons as COCO does (Lin et al. 2014; the run-length encoding of its own API); later ones lie over earlier ones.
+
+    Args:
+        polygons: For each object its rings, each [x0, y0, x1, y1, …] in pixel edges; an object's rings are united.
+        values: For each object the value of its pixels.
+        size_hw: Height and width in pixels.
+        background: The value of pixels that no object covers.
+
+    Returns:
+        uint8 (H, W).
+    """
+    from faster_coco_eval.core import mask as rle
+
+    out = np.full(size_hw, background, dtype=np.uint8)
+    for rings, value in zip(polygons, values, strict=True):
+        whole = [list(map(float, ring)) for ring in rings if len(ring) >= 6]
+        if whole:
+            out[rle.decode(rle.merge(rle.frPyObjects(whole, *size_hw))).astype(np.bool_)] = value
+    return out
+
+
+def _colours() -> list[int]:
+    """Return Pascal VOC's palette: the bits of an index spread over red, green and blue from the highest bit down."""
+    palette = []
+    for index in range(256):
+        for channel in range(3):
+            palette.append(sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)))
+    return palette
+
+
+_PALETTE = _colours()

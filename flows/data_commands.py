@@ -1,0 +1,63 @@
+"""The commands about datasets that are more than one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.config import DataConfig, read_params, section_of
+from components.errors import ConfigError
+
+REPORTS = Path("reports")
+
+
+def import_data(
+    project: Path, source: str, name: str | None, format_: str | None, task: str | None, version: str | None, append: bool, replace: bool
+) -> str:
+    """Import a dataset into data/NAME, track it with DVC, and return what to do next."""
+    from components.datasets.importing import ImportConfig, import_dataset
+    from flows.lock import refuse_if_locked
+
+    if append and replace:
+        raise ConfigError("--append and --replace were both said; expected one of them")
+    refuse_if_locked(project, wait=False)
+    name = name or source.rstrip("/").rpartition(":")[2].rpartition("/")[2]
+    params = read_params(project / "params.yaml")
+    quarantine = REPORTS / "import" / name / "quarantine.csv"
+    summary = import_dataset(
+        source,
+        name,
+        project / "data",
+        format=format_,
+        task=task,
+        version=version,
+        mode="append" if append else "replace" if replace else "new",
+        config=section_of(params, ImportConfig),
+        quarantine=project / quarantine,
+    )
+    track(project, f"data/{name}")
+    counts = ", ".join(f"{label} {count}" for label, count in summary.class_counts.items())
+    lines = [f"data/{name} {summary.dataset.version}: {summary.dataset.num_images} images ({counts})"]
+    if append:
+        done = {"added": summary.num_added, "relabelled": summary.num_relabelled, "changed": summary.num_changed, "unchanged": summary.num_unchanged}
+        lines.append("of the source: " + ", ".join(f"{count} {what}" for what, count in done.items() if count or what == "added"))
+    if summary.quarantined:
+        lines.append(f"{len(summary.quarantined)} could not be taken; {quarantine} says why")
+    if section_of(params, DataConfig).name != name:
+        lines.append(f"To train on it: set data.name in params.yaml, or darkroom run --set data.name={name}")
+    lines.append(f"To keep this version: git add data/{name}.dvc data/.gitignore && git commit && git tag {name}@v{summary.dataset.version}")
+    return "\n".join(lines)
+
+
+def track(project: Path, folder: str) -> None:
+    """Record a folder with DVC, as `dvc add` does."""
+    from dvc.repo import Repo
+
+    from flows.pipeline import readable
+
+    with readable():
+        repo = Repo(str(project))
+        repo.scm_context.quiet = True
+        try:
+            repo.add(folder)
+        finally:
+            repo.close()
