@@ -24,7 +24,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from components.errors import DataError, unknown_name
 
@@ -322,8 +322,18 @@ class Compressor(Protocol):
         ...
 
 
+class ObjectInfo(NamedTuple):
+    """What a store's listing says of an object."""
+
+    key: str
+    size: int
+    """In bytes."""
+    etag: str
+    """Another one whenever the content is another."""
+
+
 class ObjectStore(Protocol):
-    """A place for bytes under keys with `/` in them."""
+    """A place for bytes under keys with `/` in them. May be used by many threads at once."""
 
     uri: str
 
@@ -343,8 +353,20 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, without the rest.
+
+        Raises:
+            InputError: There is no such key, or it ends before these bytes do.
+        """
+        ...
+
     def list(self, prefix: str) -> list[str]:
         """Return the keys that begin with `prefix`, sorted."""
+        ...
+
+    def entries(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield what lies under the keys that begin with `prefix`, sorted by key, as far as it is asked for."""
         ...
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 from components.errors import InputError
 from components.files import explaining_full_disk, sha256_of
+from components.protocols import ObjectInfo
 
 
 class FileStore:
@@ -52,10 +54,32 @@ class FileStore:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise InputError(f"{self.uri} has nothing under {key}") from None
 
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, without the rest.
+
+        Raises:
+            InputError: There is no such key, or it ends before these bytes do.
+        """
+        try:
+            with self._path(key).open("rb") as file:
+                file.seek(offset)
+                content = file.read(length)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise InputError(f"{self.uri} has nothing under {key}") from None
+        if len(content) != length:
+            raise InputError(f"{self.uri}: {key} ends before byte {offset + length}; {length} bytes expected at {offset}, found {len(content)}")
+        return content
+
     def list(self, prefix: str) -> list[str]:
         """Return the keys that begin with `prefix`, sorted."""
         keys = (path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file() and not path.name.endswith(".partial"))
         return sorted(key for key in keys if key.startswith(prefix))
+
+    def entries(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield what lies under the keys that begin with `prefix`, sorted by key."""
+        for key in self.list(prefix):
+            found = (self._root / key).stat()
+            yield ObjectInfo(key, found.st_size, f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}")
 
     def _path(self, key: str) -> Path:
         path = (self._root / key).absolute()

@@ -39,6 +39,29 @@ def test_list_gives_keys_under_a_prefix_sorted(store: ObjectStore) -> None:
     assert store.list("") == ["a/x", "b/10", "b/2", "bb"]
 
 
+def test_a_range_is_read_without_the_rest(store: ObjectStore) -> None:
+    store.put("a", bytes(range(100)))
+    assert store.get_range("a", 10, 5) == bytes(range(10, 15))
+    assert store.get_range("a", 95, 5) == bytes(range(95, 100))
+    assert store.get_range("a", 3, 0) == b""
+    for offset in (97, 200):
+        with pytest.raises(InputError, match="a ends before"):
+            store.get_range("a", offset, 5)
+    with pytest.raises(InputError, match="nothing under b"):
+        store.get_range("b", 0, 1)
+
+
+def test_a_listing_tells_sizes_and_what_has_changed(store: ObjectStore) -> None:
+    for key, content in (("b/2", b"two"), ("b/10", b"ten!"), ("a", b"")):
+        store.put(key, content)
+    first = {entry.key: entry for entry in store.entries("b/")}
+    assert [(entry.key, entry.size) for entry in first.values()] == [("b/10", 4), ("b/2", 3)]
+    store.put("b/2", b"TWO")
+    second = {entry.key: entry for entry in store.entries("b/")}
+    assert second["b/10"] == first["b/10"]
+    assert second["b/2"].etag != first["b/2"].etag
+
+
 def test_a_missing_key_is_named(store: ObjectStore) -> None:
     with pytest.raises(InputError, match="nothing under a/b"):
         store.get("a/b")
