@@ -20,7 +20,7 @@ since among a million images every trifle is significant. Effects are figures of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -30,6 +30,7 @@ import pandas as pd
 from pydantic import Field
 
 from components.config import Section
+from components.progress import bar
 
 Floats = npt.NDArray[np.float64]
 Scope = Literal["version", "added"]
@@ -122,7 +123,13 @@ def drift(reference: Version, current: Version, config: DriftConfig, seed: int =
     asked: list[tuple[Scope, npt.NDArray[np.int8]]] = [("version", roles)]
     if (roles == _BOTH).any():
         asked.append(("added", np.where(roles == _ADDED, _ADDED, _REMOVED).astype(np.int8)))
-    return _findings([test for scope, of_scope in asked for test in _tests(scope, of_scope, pool, config, generator)], config)
+    tests = []
+    with bar("drift", len(asked) * (len(pool.measures.columns) + 2), "statistics") as progress:
+        for scope, of_scope in asked:
+            for test in _tests(scope, of_scope, pool, config, generator):
+                tests.append(test)
+                progress.update()
+    return _findings(tests, config)
 
 
 class _Effect(NamedTuple):
@@ -198,30 +205,28 @@ def _shuffled(roles: npt.NDArray[np.int8], usable: npt.NDArray[np.bool_], max_im
     drawn = [images if len(images) <= max_images else rng.choice(images, max_images, replace=False) for images in of_role]
     sizes = np.array([len(images) for images in of_role])
     weights = sizes / np.maximum(1, [len(images) for images in drawn])
-    codes = np.repeat([_BOTH, _REMOVED, _ADDED], [len(images) for images in drawn])
+    codes = np.repeat(np.array([_BOTH, _REMOVED, _ADDED], np.int8), [len(images) for images in drawn])
     shuffled = np.concatenate([codes[None], rng.permuted(np.tile(codes, (config.num_permutations, 1)), axis=1)])
     in_current, in_reference = (np.where(np.arange(3) == absent, 0, weights) / sizes[np.arange(3) != absent].sum() for absent in (_REMOVED, _ADDED))
     return _Roles(np.concatenate(drawn), in_current[shuffled], in_reference[shuffled])
 
 
-def _tests(scope: Scope, roles: npt.NDArray[np.int8], pool: Version, config: DriftConfig, rng: np.random.Generator) -> list[_Test]:
+def _tests(scope: Scope, roles: npt.NDArray[np.int8], pool: Version, config: DriftConfig, rng: np.random.Generator) -> Iterator[_Test]:
     def enough(usable: npt.NDArray[np.bool_]) -> bool:
         return all(int((usable & (roles != absent)).sum()) >= config.min_images for absent in (_REMOVED, _ADDED))
 
-    tests = []
     if enough(labelled := np.diff(pool.offsets) > 0):
         sample = _shuffled(roles, labelled, config.max_images, config, rng)
-        tests.append(_Test(scope, _class_effects(roles, pool, sample, config)))
+        yield _Test(scope, _class_effects(roles, pool, sample, config))
     if len(pool.measures.columns) and enough(measured := pool.measures.notna().all(axis=1).to_numpy()):
         sample = _shuffled(roles, measured, config.max_images, config, rng)
         for name in pool.measures:
             values = pool.measures[name].to_numpy(dtype=np.float64)
             old, new = (values[measured & (roles != absent)] for absent in (_ADDED, _REMOVED))
-            tests.append(_Test(scope, [_column_effect(str(name), old, new, values[sample.images], sample, config)]))
+            yield _Test(scope, [_column_effect(str(name), old, new, values[sample.images], sample, config)])
     if pool.embeddings is not None and enough(described := np.isfinite(pool.embeddings).all(axis=1)):
         sample = _shuffled(roles, described, config.max_images // 2, config, rng)
-        tests.append(_Test(scope, [_embedding_effect(pool.embeddings[sample.images].astype(np.float64), sample, config)]))
-    return tests
+        yield _Test(scope, [_embedding_effect(pool.embeddings[sample.images].astype(np.float64), sample, config)])
 
 
 def _class_effects(roles: npt.NDArray[np.int8], pool: Version, sample: _Roles, config: DriftConfig) -> list[_Effect]:
