@@ -1,10 +1,10 @@
 """Near duplicates: the same picture re-encoded, resized, mirrored, brightened or cropped a little. No label is ever looked at.
 
-Of each image a fingerprint is kept: its luma at 16×16, its chroma at 8×8, its size and a checksum of its pixels, 396 bytes. Its perceptual hash
-follows from it: the signs of 64 low frequencies of the luma (a DCT hash, as Zauner 2010, "Implementation and benchmarking of perceptual image
-hash functions", with the sign in place of the median, so that mirroring inverts bits and brightness changes none). Hashes that are alike in one
-of four orientations make a candidate; it is a near duplicate if the thumbnails say so too: the normalised correlation of their luma is high, and
-their colours are near.
+Of each image a fingerprint is kept: its luma at 16×16, its chroma at 8×8, its size, and a checksum of its pixels (of a grid of 128 to 256 of them
+along the longer side, where there are more), 396 bytes. Its perceptual hash follows from it: the signs of 64 low frequencies of the luma (a DCT
+hash as in Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", with the sign in place of the median, so that
+mirroring inverts bits and brightness changes none). Hashes that are alike in one of four orientations make a candidate; it is a near duplicate if
+the thumbnails say so too: the normalised correlation of their luma is high, and their colours are near.
 
 What has too little to tell by is judged more strictly. An image of nearly one colour (its luma spreads by less than four levels of 255) is only
 accused if its pixels are the same. An image with fewer than 16 pixels along a side shows all it has in the thumbnail, and many of its kind
@@ -30,7 +30,7 @@ from components.errors import ConfigError, DataError
 
 Fingerprints = npt.NDArray[np.void]
 
-_SIDE, _CHROMA_SIDE = 16, 8
+_SIDE, _CHROMA_SIDE, _GRID = 16, 8, 128
 FINGERPRINT = np.dtype(
     [("luma", "u1", (_SIDE, _SIDE)), ("chroma", "u1", (2, _CHROMA_SIDE, _CHROMA_SIDE)), ("size_hw", "<u4", 2), ("checksum", "<u4")], align=False
 )
@@ -61,7 +61,9 @@ def fingerprint(image: Image.Image | Pixels) -> bytes:
     small = image.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     luma, blue, red = small.convert("RGB").convert("YCbCr").split()
     chroma = (plane.reduce(_SIDE // _CHROMA_SIDE).tobytes() for plane in (blue, red))
-    return b"".join([luma.tobytes(), *chroma, struct.pack("<III", image.height, image.width, zlib.crc32(image.tobytes()))])
+    step = max(1, max(image.size) // _GRID)
+    grid = image if step == 1 else image.resize((-(-image.width // step), -(-image.height // step)), Image.Resampling.NEAREST)
+    return b"".join([luma.tobytes(), *chroma, struct.pack("<III", image.height, image.width, zlib.crc32(grid.tobytes()))])
 
 
 def perceptual_hashes(fingerprints: Fingerprints) -> Hashes:
@@ -159,8 +161,9 @@ def draw_pairs(pairs: pd.DataFrame, read: Callable[[str], Pixels | None], path: 
     for pair in pairs.to_dict("records"):
         for side in ("first", "second"):
             images.append(read(str(pair[side])))
-            where = f" in {pair[f'{side}_split']}" if f"{side}_split" in pair else ""
-            captions.append(f"{pair[side]}\n{pair['how'] if side == 'second' else 'found before'}{where}, correlation {pair['correlation']:.3f}")
+            where = f"in {pair[f'{side}_split']} " if f"{side}_split" in pair else ""
+            how = f"{pair['how']} ({pair['correlation']:.3f})" if side == "second" else ""
+            captions.append(f"{pair[side]}\n{where}{how}")
     contact_sheet(images, captions, title).save(path)
 
 
