@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from components.errors import ConfigError
-from flows.isolation import git
+from components.git import git
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.dvc_repo import opened
 from components.errors import ConfigError
+from components.git import git
 
 log = logging.getLogger(__name__)
 
@@ -76,58 +77,20 @@ def prune(project: Path) -> None:
 
 def save_experiment(place: Path, name: str) -> str:
     """Save what the run made as a DVC experiment of that name and return its git commit."""
-    from dvc.repo import Repo
-
-    from flows.pipeline import readable
-
-    with readable():
-        repo = Repo(str(place))
-        try:
-            return str(repo.experiments.save(name=name, force=True))
-        finally:
-            repo.close()
-
-
-def git(project: Path, *arguments: str, check: bool = True) -> str | None:
-    """Run git in a folder and return what it prints; None if it fails and `check` is false.
-
-    Raises:
-        ConfigError: It fails, or git is not installed.
-    """
-    try:
-        done = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise ConfigError("git is not installed, and lineage needs it") from None
-    if done.returncode == 0:
-        return done.stdout.strip()
-    if check:
-        raise ConfigError(f"git {arguments[0]} failed: {' '.join(done.stderr.split())}")
-    return None
+    with opened(place) as repo:
+        return str(repo.experiments.save(name=name, force=True))
 
 
 def _check_out(place: Path) -> None:
     """Bring data and outputs of the commit into the worktree, as far as the cache has them; a run makes or fetches the rest."""
-    from dvc.repo import Repo
-
-    from flows.pipeline import readable
-
-    with readable():
-        repo = Repo(str(place))
-        try:
-            repo.checkout(force=True, allow_missing=True)
-        finally:
-            repo.close()
+    with opened(place) as repo:
+        repo.checkout(force=True, allow_missing=True)
 
 
 def _share_cache(project: Path, place: Path) -> None:
     """Point the worktree's DVC at the checkout's cache, and at the remotes that are named relative to the checkout."""
-    from dvc.repo import Repo
-
-    repo = Repo(str(project))
-    try:
+    with opened(project) as repo:
         lines = ["[cache]", f"    dir = {Path(repo.cache.local.path).parents[1]}", "    type = reflink,hardlink,copy"]
         for name, remote in repo.config["remote"].items():
             lines += [f"['remote \"{name}\"']", f"    url = {remote['url']}"]
-    finally:
-        repo.close()
     (place / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from components.config import read_params, section_of
 from components.errors import DarkroomError, GateRefused
+from components.git import git
 from flows.account import Account
-from flows.isolation import git, save_experiment
+from flows.isolation import save_experiment
 from flows.stages import Outcome, run_task
 
 if TYPE_CHECKING:

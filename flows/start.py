@@ -117,8 +117,8 @@ def serve(cron: str, latest: bool) -> None:
     """Serve the flow on a schedule, with a local server that stays if none is running."""
     import os
 
+    from components.git import git
     from flows import servers
-    from flows.isolation import git
 
     project = Path.cwd()
     home = project / ".darkroom"

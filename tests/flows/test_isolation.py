@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from components.errors import ConfigError
+from components.git import git
 from flows.data_versions import fetch_newest
-from flows.isolation import Unfinished, git, save_experiment, worktree
+from flows.isolation import Unfinished, save_experiment, worktree
 from flows.pipeline import Pipeline
 from tests.flows.conftest import commit
 from tests.flows.test_pipeline import run_all
