@@ -171,23 +171,21 @@ def rows_of(name: str, images: list[Image.Image], labels: np.ndarray) -> list[Ro
     by_class = flagged(moved_share(version, np.random.default_rng(3)), NUM_TRIES, config)
     by_growth = flagged(grown(version, np.random.default_rng(4), share), NUM_TRIES, config)
     by_added = flagged(grown_dark(version, dark, np.random.default_rng(5), share), NUM_TRIES, config)
-    more = f"{share:.0%} more images"
+    more, half, grew = f"{share:.0%} more images", "a random half against the other", "the version and the new images against the version"
     return [
-        at_most(5, sum(told for _, told in halved), f"drift, {name}: a random half against the other is flagged", f"{by_chance} by p-values alone"),
-        at_least(90, by_light, f"drift, {name}: brightness, pixels × 0.8", "a random half against the other, measured again from its pixels"),
-        at_least(90, by_class, f"drift, {name}: a class's share ten points up, or down", "a random half against the other"),
-        at_most(5, by_growth, f"drift, {name}: {more} of the same kind are flagged", "the version and the new images against the version"),
-        at_least(
-            90, by_added, f"drift, {name}: {more}, darkened: the added are, the version is not", "the version and the new images against the version"
-        ),
+        at_most(5, sum(told for _, told in halved), f"drift, {name}: a random half against the other", f"{by_chance} by their p-values alone"),
+        at_least(90, by_light, f"drift, {name}: pixels × 0.8, the brightness", half),
+        at_least(90, by_class, f"drift, {name}: a class's share ten points up, or down, that class", half),
+        at_most(5, by_growth, f"drift, {name}: {more} of the same kind", grew),
+        at_least(90, by_added, f"drift, {name}: {more}, darkened: the added are, the version is not", grew),
     ]
 
 
 def at_most(bound: int, count: int, name: str, note: str) -> Row:
     """Return the row of something that is not to be flagged."""
-    return Row(name, f"{count} of {NUM_TRIES}", f"at most {bound}", None, count <= bound, note)
+    return Row(name, f"flagged in {count} of {NUM_TRIES}", f"at most {bound}", None, count <= bound, note)
 
 
 def at_least(bound: int, count: int, name: str, note: str) -> Row:
     """Return the row of something that is to be flagged."""
-    return Row(name, f"{count} of {NUM_TRIES}", f"at least {bound}", count / bound, count >= bound, note)
+    return Row(name, f"flagged in {count} of {NUM_TRIES}", f"at least {bound}", count / bound, count >= bound, note)

@@ -50,7 +50,7 @@ class DriftConfig(Section):
     min_column_shift: float = Field(default=0.1, ge=0, le=1, description="share of the images that would have to move (Kolmogorov-Smirnov)")
     min_embedding_shift: float = Field(default=0.1, ge=0, description="MMD in standard deviations of the embedded images")
     min_images: int = Field(default=20, ge=2, description="fewer on one side are not compared")
-    max_images: int = Field(default=2000, ge=100, description="sampled of each role for the p-values; half as many for the embeddings")
+    max_images: int = Field(default=2000, ge=100, description="sampled of each role for the p-values; a quarter for the embeddings")
     num_permutations: int = Field(default=999, ge=99)
 
 
@@ -225,7 +225,7 @@ def _tests(scope: Scope, roles: npt.NDArray[np.int8], pool: Version, config: Dri
             old, new = (values[measured & (roles != absent)] for absent in (_ADDED, _REMOVED))
             yield _Test(scope, [_column_effect(str(name), old, new, values[sample.images], sample, config)])
     if pool.embeddings is not None and enough(described := np.isfinite(pool.embeddings).all(axis=1)):
-        sample = _shuffled(roles, described, config.max_images // 2, config, rng)
+        sample = _shuffled(roles, described, config.max_images // 4, config, rng)
         yield _Test(scope, [_embedding_effect(pool.embeddings[sample.images].astype(np.float64), sample, config)])
 
 
