@@ -1,13 +1,25 @@
 from __future__ import annotations
 
+import functools
+import io
+import os
+import signal
+import socket
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
+from components.datasets.headers import describe
 from components.datasets.parallel import map_batches, num_threads_for
+from components.datasets.shards import ShardReader, ShardWriter
+from components.errors import ConfigError, DataError, TransientError
 
 
 @pytest.mark.parametrize("num_threads", [1, 4])
@@ -36,3 +48,72 @@ def test_little_is_done_ahead_and_the_first_error_ends_it() -> None:
 
 def test_small_images_take_one_thread() -> None:
     assert num_threads_for(pd.DataFrame({"height": [32, None], "width": [32, None]}, dtype="Int32")) == 1
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Any]:
+    """A head and a second node, one processor each, on this machine."""
+    pytest.importorskip("ray", reason="Ray is not installed: it is optional")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    cluster.add_node(**node)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def _probe(folder: Path, places: Sequence[tuple[str, int, int]]) -> list[Any]:
+    with ShardReader(folder) as shards:
+        return [describe(shards.read(*place)) for place in places]
+
+
+def test_a_cluster_gives_the_same_though_a_worker_is_killed_and_a_node_goes(ray_cluster: Any, tmp_path: Path) -> None:
+    places = []
+    with ShardWriter(tmp_path) as writer:
+        for index in range(200):
+            buffer = io.BytesIO()
+            Image.new("RGB", (index + 1, 5)).save(buffer, "PNG")
+            places.append(writer.add(f"{index}.png", buffer.getvalue()))
+
+    def probe(batch: Sequence[tuple[str, int, int]]) -> list[Any]:
+        with ShardReader(tmp_path) as shards:
+            found = [describe(shards.read(*place)) for place in batch]
+        killed = tmp_path / "killed"
+        if found[0].width == 101 and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)
+        return [tuple(kind) for kind in found]
+
+    expected = [tuple(kind) for batch in map_batches(functools.partial(_probe, tmp_path), places, 5, 1) for kind in batch]
+    got: list[Any] = []
+    for number, batch in enumerate(map_batches(probe, places, 5, 1, ray_address=ray_cluster.address)):
+        got += batch
+        if number == 25:
+            ray_cluster.remove_node(ray_cluster.list_all_nodes()[1], allow_graceful=False)
+    assert (tmp_path / "killed").exists()
+    assert got == expected
+    assert [kind[3] for kind in got] == list(range(1, 201))
+
+
+def test_an_error_on_the_cluster_is_the_one_that_was_raised_there(ray_cluster: Any) -> None:
+    def refuse(batch: Sequence[int]) -> int:
+        raise DataError(f"image {batch[0]} is damaged")
+
+    with pytest.raises(DataError, match=r"^image 0 is damaged$"):
+        list(map_batches(refuse, range(3), 1, 1, ray_address=ray_cluster.address))
+
+
+def test_a_cluster_that_is_not_there_and_ray_that_is_not_installed_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with pytest.raises(TransientError, match=f"no Ray cluster answers at {address}"):
+        list(map_batches(len, range(3), 1, 1, ray_address=address))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'darkroom\[ray\]'"):
+        list(map_batches(len, range(3), 1, 1, ray_address=address))
