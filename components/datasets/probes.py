@@ -9,7 +9,8 @@ import numpy.typing as npt
 from PIL import Image
 
 _LUMA = np.arange(256)
-_LAPLACIAN = np.arange(-4 * 255, 4 * 255 + 1)
+#: Pixels that are worked on at a time: as many as stay in a processor's cache.
+_BLOCK = 1 << 16
 
 
 class Measures(NamedTuple):
@@ -24,17 +25,30 @@ class Measures(NamedTuple):
 
 
 def measure(image: Image.Image) -> Measures:
-    """Measure a decoded image."""
-    luma = np.asarray(image if image.mode == "L" else image.convert("L"))
-    mean, variance = _moments(np.bincount(luma.ravel(), minlength=256), _LUMA)
-    signed = luma.astype(np.int16)
-    inner = signed[1:-1, 1:-1]
-    laplacian = signed[:-2, 1:-1] + signed[2:, 1:-1] + signed[1:-1, :-2] + signed[1:-1, 2:] - 4 * inner + _LAPLACIAN.max()
-    _, roughness = _moments(np.bincount(laplacian.ravel(), minlength=len(_LAPLACIAN)), _LAPLACIAN) if laplacian.size else (0.0, 0.0)
+    """Measure a decoded image. All sums are of whole numbers and exact: the same on every machine, whatever the size of the image."""
+    luma = image if image.mode == "L" else image.convert("L")
+    counts = np.array(luma.histogram())
+    mean, variance = _moments(int(counts.sum()), int(counts @ _LUMA), int(counts @ _LUMA**2))
+    _, roughness = _moments(*_laplacian_sums(np.asarray(luma)))
     return Measures(brightness=mean / 255, contrast=variance**0.5 / 255, sharpness=roughness / 255**2)
 
 
-def _moments(counts: npt.NDArray[np.int64], values: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Return mean and variance of whole numbers from how often each occurs: exact sums, whatever the size of the image."""
-    total, first, second = int(counts.sum()), int(counts @ values), int(counts @ values**2)
-    return first / total, max(0, second * total - first * first) / total**2
+def _laplacian_sums(luma: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Return how many pixels have four neighbours, and the sums of the Laplacian and of its square over them."""
+    height, width = luma.shape
+    count, first, second = max(0, height - 2) * max(0, width - 2), 0, 0
+    num_rows = max(1, _BLOCK // width)
+    for top in range(0, height - 2 if count else 0, num_rows):
+        rows = luma[top : top + num_rows + 2].astype(np.int16)
+        laplacian = rows[1:-1, 1:-1] * np.int16(-4)
+        for neighbours in (rows[:-2, 1:-1], rows[2:, 1:-1], rows[1:-1, :-2], rows[1:-1, 2:]):
+            laplacian += neighbours
+        values = laplacian.ravel().astype(np.float64)  # whole numbers, their sums below 2**53: exact in any order
+        first += int(values.sum())
+        second += int(np.einsum("i,i->", values, values))
+    return count, first, second
+
+
+def _moments(count: int, first: int, second: int) -> tuple[float, float]:
+    """Return mean and variance from the sums of numbers and of their squares."""
+    return (first / count, max(0, second * count - first * first) / count**2) if count else (0.0, 0.0)
