@@ -1,0 +1,186 @@
+"""The bytes of a version where DVC keeps them: in its cache, else in its remote, there by byte ranges and without a full download.
+
+DVC's layout (dvc.org, "Structure of the .dvc/ directory"): an object of MD5 abcd… is the file files/md5/ab/cd…; a folder is an object
+with the suffix .dir, a JSON list of {md5, relpath}.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from components.dvc_repo import readable
+from components.errors import ConfigError, DataError, TransientError
+from components.files import explaining_full_disk
+from components.git import git
+from components.protocols import ObjectStore
+from components.storage import open_store
+
+PREFIX = "files/md5"
+_PART_BYTES = 16 * 2**20
+
+
+class Objects:
+    """DVC's objects of a project by their MD5; may be used by many threads at once.
+
+    Args:
+        project: The checkout, or a folder that DVC knows.
+
+    Raises:
+        ConfigError: It is no DVC repository.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+        self._descriptors: dict[str, int] = {}
+        self._lock = threading.Lock()
+        with readable():
+            from dvc.config import Config
+            from dvc.repo import Repo
+
+            dvc_dir = Path(Repo.find_dvc_dir(str(project)))
+            self._config: Mapping[str, Any] = Config(str(dvc_dir))
+        cache = self._config["cache"].get("dir")
+        self.cache = Path(dvc_dir, cache) if cache else dvc_dir / "cache"
+
+    @cached_property
+    def remote(self) -> ObjectStore | None:
+        """The default remote; None where there is none.
+
+        Raises:
+            ConfigError: It is of a kind that is not read here.
+        """
+        name = self._config["core"].get("remote")
+        if name is None:
+            return None
+        settings = self._config["remote"].get(name)
+        if settings is None:
+            raise ConfigError(f".dvc/config: core.remote is '{name}', and no remote of that name stands there")
+        url = str(settings["url"])
+        if url.startswith("s3://"):
+            endpoint = settings.get("endpointurl")
+            if endpoint and not (os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3")):
+                raise ConfigError(f"the remote '{name}' names its endpoint in .dvc/config; say it in the environment: AWS_ENDPOINT_URL={endpoint}")
+            return open_store(url)
+        if "://" in url:
+            raise ConfigError(f"the remote '{name}' is {url.partition('://')[0]}://…; versions are read from a folder or s3://")
+        return open_store(f"file://{url}")
+
+    def path(self, md5: str) -> Path | None:
+        """Return where the cache has an object; None if it has not."""
+        path = self.cache_path(md5)
+        return path if path.is_file() else None
+
+    def cache_path(self, md5: str) -> Path:
+        """Return where the cache keeps an object, there or not."""
+        return self.cache / PREFIX / md5[:2] / md5[2:]
+
+    def read(self, md5: str) -> bytes:
+        """Return a whole object.
+
+        Raises:
+            DataError: Neither cache nor remote has it.
+            TransientError: The remote does not answer.
+        """
+        path = self.path(md5)
+        if path is not None:
+            return path.read_bytes()
+        return self._remote(md5).get(key_of(md5))
+
+    def read_range(self, md5: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset` of an object; see `read`."""
+        descriptor = self._descriptor(md5)
+        if descriptor is None:
+            return self._remote(md5).get_range(key_of(md5), offset, length)
+        content = os.pread(descriptor, length, offset)
+        if len(content) != length:
+            raise DataError(f"{self.cache_path(md5)} is truncated: {length} bytes expected at {offset}. Delete it and run again: the remote has it")
+        return content
+
+    def copy(self, md5: str, size: int, out: Path) -> None:
+        """Write a whole object as the file `out`, its MD5 checked, memory bounded; see `read`."""
+        digest = hashlib.md5(usedforsecurity=False)
+        path = self.path(md5)
+        with explaining_full_disk(out), out.open("wb") as file:
+            if path is not None:
+                with path.open("rb") as source:
+                    shutil.copyfileobj(source, file, _PART_BYTES)
+            else:
+                for start in range(0, size, _PART_BYTES):
+                    part = self.read_range(md5, start, min(_PART_BYTES, size - start))
+                    digest.update(part)
+                    file.write(part)
+        if path is None and digest.hexdigest() != md5:
+            out.unlink()
+            raise TransientError(f"{md5} came from the remote as {digest.hexdigest()}: damaged on the way, or there. Run again")
+
+    def listing(self, md5: str) -> dict[str, str]:
+        """Return the MD5 of each file of a folder's object by its path in the folder; see `read`."""
+        return {entry["relpath"]: entry["md5"] for entry in json.loads(self.read(md5))}
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            for descriptor in self._descriptors.values():
+                os.close(descriptor)
+            self._descriptors.clear()
+
+    def _descriptor(self, md5: str) -> int | None:
+        with self._lock:
+            if md5 not in self._descriptors:
+                with suppress(FileNotFoundError):
+                    self._descriptors[md5] = os.open(self.cache_path(md5), os.O_RDONLY)
+            return self._descriptors.get(md5)
+
+    def _remote(self, md5: str) -> ObjectStore:
+        if self.remote is None:
+            raise DataError(f"DVC's cache has no object {md5}, and there is no remote to ask: dvc remote add --default NAME URL")
+        return self.remote
+
+
+def key_of(md5: str) -> str:
+    """Return the key of an object in a remote."""
+    return f"{PREFIX}/{md5[:2]}/{md5[2:]}"
+
+
+def record_path(name: str) -> str:
+    """Return where a dataset's .dvc file stands, from the checkout's root."""
+    return f"data/{name}.dvc"
+
+
+def recorded(project: Path, commit: str, name: str) -> dict[str, Any]:
+    """Return what data/NAME.dvc says at a commit: md5 (with .dir), size, nfiles.
+
+    Raises:
+        DataError: The commit has no such file, or it is no .dvc file.
+    """
+    text = git(project, "show", f"{commit}:./{record_path(name)}", check=False)
+    if text is None:
+        raise DataError(f"{commit} has no {record_path(name)}")
+    return parse_record(text, f"{record_path(name)} at {commit}")
+
+
+def parse_record(text: str, source: str) -> dict[str, Any]:
+    """Return the one output that a .dvc file names; `source` is what errors call it.
+
+    Raises:
+        DataError: It is no .dvc file of a folder.
+    """
+    try:
+        out = YAML(typ="safe", pure=True).load(text)["outs"][0]
+    except (YAMLError, KeyError, IndexError, TypeError):
+        out = {}
+    if not isinstance(out, dict) or not str(out.get("md5", "")).endswith(".dir"):
+        raise DataError(f"{source} is not DVC's record of a folder; expected outs with an md5 that ends in .dir")
+    return out
