@@ -12,8 +12,9 @@ from PIL import Image
 
 from benchmarks.cifar10 import jpegs
 from benchmarks.rows import Row
-from components.datasets.checks.drift import DriftConfig, Finding, Version, drift, offsets_of_labels
+from components.datasets.checks.drift import DriftConfig, Finding, drift
 from components.datasets.checks.embedding import embed
+from components.datasets.checks.roles import Version, offsets_of_labels
 from components.datasets.probes import measure
 from components.progress import bar
 

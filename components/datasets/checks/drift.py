@@ -30,15 +30,13 @@ import pandas as pd
 from pydantic import Field
 
 from components.config import Section
+from components.datasets.checks.roles import ADDED, BOTH, REMOVED, Floats, Roles, Version, pooled, shuffle_roles
 from components.progress import bar
 
-Floats = npt.NDArray[np.float64]
 Scope = Literal["version", "added"]
 
-_BOTH, _REMOVED, _ADDED = 0, 1, 2
 #: Differences below this are the rounding of sums.
 _ROUNDING = 1e-9
-_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class DriftConfig(Section):
@@ -52,34 +50,6 @@ class DriftConfig(Section):
     min_images: int = Field(default=20, ge=2, description="fewer on one side are not compared")
     max_images: int = Field(default=2000, ge=100, description="sampled of each role for the p-values; a quarter for the embeddings")
     num_permutations: int = Field(default=999, ge=99)
-
-
-@dataclass(frozen=True)
-class Version:
-    """What is compared of a version of a dataset; N images, M labels.
-
-    Attributes:
-        sha256: Of the bytes of each image, N texts.
-        offsets: int64 (N + 1,): the labels of image n are `offsets[n]` to `offsets[n + 1]`, as in `annotations.FlatBoxes`.
-        labels: M class names: one an image for classification, one a box for detection.
-        measures: One row an image, a column for each number measured of it (`probes.Measures`, height, width); NaN: not measured.
-        embeddings: (N, D) of `embedding.embed`, NaN rows: not measured; None: there are none.
-    """
-
-    sha256: npt.NDArray[np.object_]
-    offsets: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.object_]
-    measures: pd.DataFrame
-    embeddings: npt.NDArray[np.floating[Any]] | None = None
-
-    def __len__(self) -> int:
-        return len(self.sha256)
-
-
-def offsets_of_labels(labels: pd.Series) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.object_]]:
-    """Return `offsets` and `labels` of a `Version` from the manifest's column `label`; null is an image without a label."""
-    given = labels.notna().to_numpy()
-    return np.concatenate([[0], np.cumsum(given)]), labels[given].to_numpy(dtype=object)
 
 
 @dataclass(frozen=True)
@@ -118,11 +88,11 @@ def drift(reference: Version, current: Version, config: DriftConfig, seed: int =
         A finding for each class, column and for the embeddings, of each question that can be asked: `added` is left out where
         the versions share no image (it would ask the same again), and a question with fewer than `min_images` on a side.
     """
-    roles, pool = _pooled(reference, current)
+    roles, pool = pooled(reference, current)
     generator = np.random.default_rng(seed)
     asked: list[tuple[Scope, npt.NDArray[np.int8]]] = [("version", roles)]
-    if (roles == _BOTH).any():
-        asked.append(("added", np.where(roles == _ADDED, _ADDED, _REMOVED).astype(np.int8)))
+    if (roles == BOTH).any():
+        asked.append(("added", np.where(roles == ADDED, ADDED, REMOVED).astype(np.int8)))
     tests = []
     with bar("drift", len(asked) * (len(pool.measures.columns) + 2), "statistics") as progress:
         for scope, of_scope in asked:
@@ -150,92 +120,31 @@ class _Test(NamedTuple):
     effects: list[_Effect]
 
 
-class _Roles(NamedTuple):
-    """A sample of images, their roles shuffled: row 0 is as it was.
-
-    Attributes:
-        images: int64 (n,) the sampled images' places in the pool.
-        current: (B + 1, n) what each image weighs in the current version.
-        reference: (B + 1, n) what each image weighs in the reference.
-    """
-
-    images: npt.NDArray[np.int64]
-    current: Floats
-    reference: Floats
-
-
-def _pooled(reference: Version, current: Version) -> tuple[npt.NDArray[np.int8], Version]:
-    """Return the role of each image of either version, and all of them as one: those of the reference, then those added."""
-    of_reference, of_current = _identities(reference), _identities(current)
-    added = np.flatnonzero(~np.isin(of_current, of_reference))
-    shared = np.isin(of_reference, of_current)
-    roles = np.concatenate([np.where(shared, _BOTH, _REMOVED), np.full(len(added), _ADDED)]).astype(np.int8)
-    columns = [name for name in reference.measures if name in current.measures]
-    columns = [name for name in columns if reference.measures[name].notna().any() and current.measures[name].notna().any()]
-    measures = pd.concat([reference.measures[columns], current.measures[columns].iloc[added]], ignore_index=True)
-    counts = np.diff(current.offsets)[added]
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    labels = current.labels[np.repeat(current.offsets[added], counts) + within]
-    embeddings = None
-    if reference.embeddings is not None and current.embeddings is not None:
-        embeddings = np.concatenate([reference.embeddings, current.embeddings[added]])
-    pool = Version(
-        sha256=np.concatenate([reference.sha256, current.sha256[added]]),
-        offsets=np.concatenate([reference.offsets, reference.offsets[-1] + np.cumsum(counts)]),
-        labels=np.concatenate([reference.labels, labels]),
-        measures=measures,
-        embeddings=embeddings,
-    )
-    return roles, pool
-
-
-def _identities(version: Version) -> npt.NDArray[np.uint64]:
-    """Return a number for each image that is the same for the same bytes with the same labels; copies count on."""
-    # Sums of 64-bit hashes wrap around; among two million images two differ by chance with a probability of 1e-7.
-    of_labels = np.concatenate([np.zeros(1, np.uint64), np.cumsum(pd.util.hash_array(version.labels, categorize=True), dtype=np.uint64)])
-    of_bytes: npt.NDArray[np.uint64] = pd.util.hash_array(version.sha256, categorize=False) * _ODD
-    identities = of_bytes + of_labels[version.offsets[1:]] - of_labels[version.offsets[:-1]]
-    copies = pd.Series(identities).groupby(identities).cumcount().to_numpy().astype(np.uint64)
-    return np.asarray(identities + copies * _ODD)
-
-
-def _shuffled(roles: npt.NDArray[np.int8], usable: npt.NDArray[np.bool_], max_images: int, config: DriftConfig, rng: np.random.Generator) -> _Roles:
-    """Sample images of each role and shuffle their roles; an image weighs as much as its role has images for each that was sampled."""
-    of_role = [np.flatnonzero(usable & (roles == role)) for role in (_BOTH, _REMOVED, _ADDED)]
-    drawn = [images if len(images) <= max_images else rng.choice(images, max_images, replace=False) for images in of_role]
-    sizes = np.array([len(images) for images in of_role])
-    weights = sizes / np.maximum(1, [len(images) for images in drawn])
-    codes = np.repeat(np.array([_BOTH, _REMOVED, _ADDED], np.int8), [len(images) for images in drawn])
-    shuffled = np.concatenate([codes[None], rng.permuted(np.tile(codes, (config.num_permutations, 1)), axis=1)])
-    in_current, in_reference = (np.where(np.arange(3) == absent, 0, weights) / sizes[np.arange(3) != absent].sum() for absent in (_REMOVED, _ADDED))
-    return _Roles(np.concatenate(drawn), in_current[shuffled], in_reference[shuffled])
-
-
 def _tests(scope: Scope, roles: npt.NDArray[np.int8], pool: Version, config: DriftConfig, rng: np.random.Generator) -> Iterator[_Test]:
     def enough(usable: npt.NDArray[np.bool_]) -> bool:
-        return all(int((usable & (roles != absent)).sum()) >= config.min_images for absent in (_REMOVED, _ADDED))
+        return all(int((usable & (roles != absent)).sum()) >= config.min_images for absent in (REMOVED, ADDED))
 
     if enough(labelled := np.diff(pool.offsets) > 0):
-        sample = _shuffled(roles, labelled, config.max_images, config, rng)
+        sample = shuffle_roles(roles, labelled, config.max_images, config.num_permutations, rng)
         yield _Test(scope, _class_effects(roles, pool, sample, config))
     if len(pool.measures.columns) and enough(measured := pool.measures.notna().all(axis=1).to_numpy()):
-        sample = _shuffled(roles, measured, config.max_images, config, rng)
+        sample = shuffle_roles(roles, measured, config.max_images, config.num_permutations, rng)
         for name in pool.measures:
             values = pool.measures[name].to_numpy(dtype=np.float64)
-            old, new = (values[measured & (roles != absent)] for absent in (_ADDED, _REMOVED))
+            old, new = (values[measured & (roles != absent)] for absent in (ADDED, REMOVED))
             yield _Test(scope, [_column_effect(str(name), old, new, values[sample.images], sample, config)])
     if pool.embeddings is not None and enough(described := np.isfinite(pool.embeddings).all(axis=1)):
-        sample = _shuffled(roles, described, config.max_images // 4, config, rng)
+        sample = shuffle_roles(roles, described, config.max_images // 4, config.num_permutations, rng)
         yield _Test(scope, [_embedding_effect(pool.embeddings[sample.images].astype(np.float64), sample, config)])
 
 
-def _class_effects(roles: npt.NDArray[np.int8], pool: Version, sample: _Roles, config: DriftConfig) -> list[_Effect]:
+def _class_effects(roles: npt.NDArray[np.int8], pool: Version, sample: Roles, config: DriftConfig) -> list[_Effect]:
     from scipy.sparse import csr_array
 
     codes, classes = pd.factorize(pool.labels, sort=True)
     image = np.repeat(np.arange(len(pool)), np.diff(pool.offsets))
     by_role = np.bincount(roles[image].astype(np.int64) * len(classes) + codes, minlength=3 * len(classes)).reshape(3, -1)
-    before, after = _shares(by_role[_BOTH] + by_role[[_REMOVED, _ADDED]])
+    before, after = _shares(by_role[BOTH] + by_role[[REMOVED, ADDED]])
     every = csr_array((np.ones(len(codes)), (image, codes)), shape=(len(pool), len(classes)))
     sampled = every[sample.images]
     standardised = np.abs(_shares((sampled.T @ sample.current.T).T) - _shares((sampled.T @ sample.reference.T).T))
@@ -265,7 +174,7 @@ def _angle(shares: Floats) -> Floats:
     return np.asarray(2 * np.arcsin(np.sqrt(np.clip(shares, 0, 1))))
 
 
-def _column_effect(name: str, old: Floats, new: Floats, sampled: Floats, sample: _Roles, config: DriftConfig) -> _Effect:
+def _column_effect(name: str, old: Floats, new: Floats, sampled: Floats, sample: Roles, config: DriftConfig) -> _Effect:
     distances, _ = _ks(sampled, sample.current - sample.reference)
     weights = np.concatenate([np.full(len(old), -1 / len(old)), np.full(len(new), 1 / len(new))])
     effect, place = (found[0] for found in _ks(np.concatenate([old, new]), weights[None]))
@@ -290,7 +199,7 @@ def _ks(values: Floats, differences: Floats) -> tuple[Floats, Floats]:
     return distances.max(axis=1), ordered[last][distances.argmax(axis=1)]
 
 
-def _embedding_effect(embeddings: Floats, sample: _Roles, config: DriftConfig) -> _Effect:
+def _embedding_effect(embeddings: Floats, sample: Roles, config: DriftConfig) -> _Effect:
     spread = embeddings.std(axis=0)
     scaled = (embeddings - embeddings.mean(axis=0)) / np.where(spread > _ROUNDING, spread, 1)
     squares = (scaled**2).sum(axis=1)
