@@ -71,11 +71,15 @@ def search() -> Row:
     changed = np.argsort(generator.random((NUM_PLANTED, 64)), axis=1)[:, :RADIUS].astype(np.uint64)
     hashes[copy] = hashes[source] ^ np.bitwise_or.reduce(np.uint64(1) << changed, axis=1)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    working = time.process_time()
     pairs = {(int(a), int(b)) for earlier, later in similar(hashes, RADIUS) for a, b in zip(earlier, later, strict=True)}
-    seconds = time.monotonic() - start
+    seconds, working = time.monotonic() - start, time.process_time() - working
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     found = sum((min(a, b), max(a, b)) in pairs for a, b in zip(source.tolist(), copy.tolist(), strict=True))
-    note = f"radius {RADIUS} of 64 bits, four orientations; {found:,} of {NUM_PLANTED:,} planted found; {memory:,.0f} MB more at the peak"
+    note = (
+        f"radius {RADIUS} of 64 bits, four orientations; {found:,} of {NUM_PLANTED:,} planted found; "
+        f"{working:.0f} s of processor time, {memory:,.0f} MB more at the peak"
+    )
     name = "near-duplicate search over 1,000,000 hashes"
     return Row(name, f"{seconds:.0f} s", "60 s", 60 / seconds, seconds <= 60 and found == NUM_PLANTED, note)
 

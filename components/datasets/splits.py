@@ -1,4 +1,4 @@
-"""data/splits.parquet: which side each image is on. `split` writes it, `augment` reads it."""
+"""What passes by `split`: the near duplicates that `validate` found, and data/splits.parquet, the side each image is on, which `augment` reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.errors import DataError
+
+_PAIRS = pa.schema([("first", pa.string()), ("second", pa.string()), ("distance", pa.uint8()), ("correlation", pa.float64()), ("how", pa.string())])
 
 
 def write_splits(image_ids: pd.Series, sides: pd.Series, path: Path) -> None:
@@ -30,3 +32,23 @@ def read_splits(path: Path) -> pd.Series:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not what split writes: {error}; run split again") from None
     return pd.Series(table.column("split").to_pylist(), index=table.column("image_id").to_pylist(), dtype=object)
+
+
+def write_near_duplicates(pairs: pd.DataFrame, path: Path) -> None:
+    """Write pairs of images, in the order given: what `datasets.checks.duplicates` finds (first, second, distance, correlation, how)."""
+    pq.write_table(pa.Table.from_pandas(pairs, schema=_PAIRS, preserve_index=False), path, compression="zstd")
+
+
+def read_near_duplicates(path: Path) -> pd.DataFrame:
+    """Return the pairs of image ids, columns first and second.
+
+    Raises:
+        DataError: The file is missing or is not validate's.
+    """
+    try:
+        table = pq.read_table(path, columns=["first", "second"])
+    except FileNotFoundError:
+        raise DataError(f"{path} not found; run validate first") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not what validate writes: {error}; run validate again") from None
+    return pd.DataFrame({name: table.column(name).to_pylist() for name in ("first", "second")}, dtype=object)

@@ -1,9 +1,21 @@
-"""split: which image is trained on, which chooses, which judges. An image never changes sides as data grows."""
+"""split: which image is trained on, which chooses, which judges. An image never changes sides as data grows.
+
+Images are placed in the manifest's order, to which new ones are appended, and each by what stands before it alone:
+
+1. An image of a group (patient, camera, video) goes to its group's side, which follows from the group's hash.
+2. An image without a group goes where its copies and near duplicates before it went.
+3. An image without any of them goes where its own hash says.
+
+An image that has a copy or a near duplicate before it on another side than that is left out. So no group, no two copies and no two near duplicates
+ever stand on two sides, and appending moves nothing. (Taking an image away can move the near duplicates that came after it.)
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -12,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.config import Section
 from components.datasets.manifest import dataset_ref, read_dataset, read_manifest
-from components.datasets.splits import write_splits
+from components.datasets.splits import read_near_duplicates, write_splits
 from components.errors import DataError, GateRefused
 from components.files import replacing
 from components.records import Record, Verdict
@@ -20,7 +32,7 @@ from components.records import Record, Verdict
 log = logging.getLogger(__name__)
 
 Side = Literal["train", "val", "test"]
-#: From the strongest: where copies of an image fall on several sides, the strongest keeps its copy.
+#: From the strongest: where the source puts copies of an image on several sides, the strongest keeps its copy.
 SIDES: tuple[Side, ...] = ("test", "val", "train")
 
 
@@ -53,7 +65,7 @@ class SplitRecord(Record):
     """What came out."""
 
     counts: dict[str, int] = Field(description="images on each side")
-    num_left_out: int = Field(description="copies of an image whose other copy is on a stronger side")
+    num_left_out: int = Field(description="images with a copy or a near duplicate on another side")
 
 
 def side_of(config: SplitConfig, sha256: str, group: str | None = None) -> Side:
@@ -69,22 +81,24 @@ def side_of(config: SplitConfig, sha256: str, group: str | None = None) -> Side:
     return _cut(_position(config.seed, sha256, group), config.shares, SIDES)
 
 
-def split(config: SplitConfig, data: Path, verdict: Path, out: Path) -> SplitRecord:
+def split(config: SplitConfig, data: Path, verdict: Path, out: Path, near_duplicates: Path | None = None) -> SplitRecord:
     """Put each image of a dataset on a side.
 
-    A `split` that the source gives is respected; a side that it gives to no image is carved out of its training images by hash. Identical images
-    (and images of one group) never stand on two sides: by hash they fall alike, and where copies differ in their group, or the source
-    put them on two sides, test wins, then val; the other copies are left out.
+    A `split` that the source gives is respected; a side that it gives to no image is carved out of its training images by hash. Identical images,
+    near duplicates and images of one group never stand on two sides: one of them is left out. Where the source itself puts copies or a group on
+    two sides, `on_leak` says what happens: it is refused, or test wins, then val. Near duplicates that the source puts on two sides are validate's
+    to refuse; here they are left as they are, or with `on_leak: drop`, test wins.
 
     Args:
         config: The section `split` of params.yaml.
         data: The dataset's folder.
         verdict: validate's verdict.json on it.
         out: Where to write image_id, split (null: left out) as Parquet, in the manifest's order.
+        near_duplicates: validate's near_duplicates.parquet (columns first, second: image ids); None: none are known.
 
     Raises:
         GateRefused: The verdict is a refusal, or the source's split leaks and `on_leak` is `fail`.
-        DataError: The verdict is about other data, a given split is unknown, or a side would be empty.
+        DataError: The verdict or the near duplicates are about other data, a given split is unknown, or a side would be empty.
     """
     frame = read_manifest(data)
     judged = Verdict.load(verdict)
@@ -92,19 +106,25 @@ def split(config: SplitConfig, data: Path, verdict: Path, out: Path) -> SplitRec
         raise DataError(f"{verdict} judges {judged.dataset.name} {judged.dataset.version}, not what is in {data} now; run validate again")
     if not judged.passed:
         raise GateRefused(f"{data}: validation refused this data ({verdict}); put it right and run validate again")
-    sides = assign_sides(config, frame)
+    pairs = [] if near_duplicates is None else _rows_of(near_duplicates, frame)
+    sides = assign_sides(config, frame, pairs)
     counts: dict[str, int] = {side: int((sides == side).sum()) for side in reversed(SIDES)}
     _check_sides(config, data, frame, sides, counts)
     with replacing(out) as temporary:
         write_splits(frame["image_id"], sides, temporary)
     record = SplitRecord(counts=counts, num_left_out=int(sides.isna().sum()))
-    left_out = f"; {record.num_left_out} copies left out, another copy is on a stronger side" if record.num_left_out else ""
+    left_out = f"; {record.num_left_out} images left out, a copy or near duplicate is on another side" if record.num_left_out else ""
     log.info("split: %s%s", ", ".join(f"{count} {side}" for side, count in counts.items()), left_out)
     return record
 
 
-def assign_sides(config: SplitConfig, frame: pd.DataFrame) -> pd.Series:
+def assign_sides(config: SplitConfig, frame: pd.DataFrame, near_duplicates: Sequence[tuple[int, int]] = ()) -> pd.Series:
     """Return the side of each row of a manifest, None where it is left out.
+
+    Args:
+        config: The section `split` of params.yaml.
+        frame: The manifest: columns image_id, sha256, group, split.
+        near_duplicates: Pairs of row numbers.
 
     Raises:
         GateRefused: The source's split leaks and `on_leak` is `fail`.
@@ -117,13 +137,47 @@ def assign_sides(config: SplitConfig, frame: pd.DataFrame) -> pd.Series:
     if config.on_leak == "fail":
         _refuse_leaks(frame)
     missing: tuple[Side, ...] = tuple(side for side in SIDES if side == "train" or not (given == side).any())
-    sides: list[Side] = []
-    for sha256, group, side in zip(frame["sha256"], frame["group"], given, strict=True):
-        if side is None or side == "train":
-            sides.append(_cut(_position(config.seed, sha256, group), config.shares, SIDES if side is None else missing))
-        else:
-            sides.append(side)
-    return _without_weaker_copies(frame, pd.Series(sides, index=frame.index, dtype=object))
+    open_to: dict[str | None, tuple[Side, ...]] = {None: SIDES, "train": missing, "val": ("val",), "test": ("test",)}
+    earlier: defaultdict[int, list[int]] = defaultdict(list)
+    for one, other in near_duplicates:
+        earlier[max(one, other)].append(min(one, other))
+    sides: list[Side | None] = []
+    of_bytes: dict[str, Side] = {}
+    of_group: dict[str, Side] = {}
+    for row, (sha256, group, source) in enumerate(zip(frame["sha256"], frame["group"], given, strict=True)):
+        alike = {of_bytes.get(sha256), *(sides[number] for number in earlier.get(row, ()))}
+        side = _place(config, sha256, group, open_to[source], alike, of_group)
+        sides.append(side)
+        if side is not None:
+            of_bytes.setdefault(sha256, side)
+            if group is not None:
+                of_group.setdefault(group, side)
+    placed = pd.Series(sides, index=frame.index, dtype=object)
+    return _without_weaker_near_duplicates(config, given, _without_weaker_copies(frame, placed), near_duplicates)
+
+
+def _place(
+    config: SplitConfig, sha256: str, group: str | None, open_to: tuple[Side, ...], alike: set[Side | None], of_group: Mapping[str, Side]
+) -> Side | None:
+    """Return the side of an image, None if images like it stand on another.
+
+    Args:
+        config: The section `split` of params.yaml.
+        sha256: SHA-256 of the image's bytes.
+        group: Its group.
+        open_to: The sides it may go to; what stands on others is the source's doing.
+        alike: The sides of its copies and near duplicates before it.
+        of_group: The sides of the groups before it.
+    """
+    if len(open_to) == 1:
+        return open_to[0]
+    taken = [side for side in open_to if side in alike]
+    if group is None and taken:
+        return taken[0] if len(taken) == 1 else None
+    side = of_group.get(group) if group is not None else None
+    if side not in open_to:
+        side = _cut(_position(config.seed, sha256, group), config.shares, open_to)
+    return side if set(taken) <= {side} else None
 
 
 def _position(seed: int, sha256: str, group: str | None) -> float:
@@ -149,6 +203,35 @@ def _without_weaker_copies(frame: pd.DataFrame, sides: pd.Series) -> pd.Series:
     by_bytes = strength.groupby(frame["sha256"]).transform("min")
     by_group = strength.groupby(frame["group"]).transform("min").fillna(strength)
     return sides.where((by_bytes >= strength) & (by_group >= strength), None)
+
+
+def _without_weaker_near_duplicates(config: SplitConfig, given: pd.Series, sides: pd.Series, near_duplicates: Sequence[tuple[int, int]]) -> pd.Series:
+    """Leave out each row that has a near duplicate on a stronger side, unless the source put both where they are and `on_leak` is `fail`."""
+    strength: dict[Side | None, int] = {side: rank for rank, side in enumerate(SIDES)}
+    sources, placed, weaker = given.tolist(), sides.tolist(), []
+    for one, other in near_duplicates:
+        if placed[one] is None or placed[other] is None or placed[one] == placed[other]:
+            continue
+        if config.on_leak == "drop" or sources[one] is None or sources[other] is None:
+            weaker.append(max(one, other, key=lambda row: strength[placed[row]]))
+    for row in weaker:
+        placed[row] = None
+    return pd.Series(placed, index=sides.index, dtype=object)
+
+
+def _rows_of(near_duplicates: Path, frame: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return validate's pairs as row numbers.
+
+    Raises:
+        DataError: They name an image that is not in the manifest.
+    """
+    pairs = read_near_duplicates(near_duplicates)
+    numbers = pd.Series(range(len(frame)), index=frame["image_id"])
+    rows = [pairs[column].map(numbers) for column in ("first", "second")]
+    for column, found in zip(("first", "second"), rows, strict=True):
+        if found.isna().any():
+            raise DataError(f"{near_duplicates} names {pairs[column][found.isna()].iloc[0]!r}, which is not in the data now; run validate again")
+    return [(one, other) for one, other in zip(*(found.astype(int).tolist() for found in rows), strict=True) if one != other]
 
 
 def _refuse_leaks(frame: pd.DataFrame) -> None:

@@ -115,19 +115,22 @@ def _of_segment(hashes: Hashes, before: Indices, radius: int, start: int, stop: 
         start: The segment's first.
         stop: Behind its last.
     """
-    found, counts, sparse = [], np.zeros(stop - start, dtype=np.uint8), None
+    found, counts = [], np.zeros(stop - start, dtype=np.uint8)
+    sparse: Indices | None = None
     for step in range(1, min(_MOST_COMPARED, int(before.max(initial=0))) + 1):
-        if sparse is None and step % 8 == 1 and np.count_nonzero(before >= step) < (stop - start) // 8:
-            sparse = np.arange(stop - start)
+        if sparse is None and step % 8 == 1:
+            going_on = (before >= step) & (counts < _MOST_FOUND)
+            sparse = np.flatnonzero(going_on) if np.count_nonzero(going_on) < len(going_on) // 8 else None
         if sparse is None:
             first = max(start, step)
             near = np.bitwise_count(hashes[first:stop] ^ hashes[first - step : stop - step]) <= radius
             hits = np.flatnonzero(near) + (first - start)
-            hits = hits[before[hits] >= step]
+            hits = hits[(before[hits] >= step) & (counts[hits] < _MOST_FOUND)]
         else:
-            sparse = sparse[before[sparse] >= step]
+            sparse = sparse[(before[sparse] >= step) & (counts[sparse] < _MOST_FOUND)]
+            if not len(sparse):
+                break
             hits = sparse[np.bitwise_count(hashes[start + sparse] ^ hashes[start + sparse - step]) <= radius]
-        hits = hits[counts[hits] < _MOST_FOUND]
         if len(hits):
             counts[hits] += 1
             found.append((hits + (start - step), hits + start))

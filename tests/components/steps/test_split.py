@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.__main__ import main
 from components.config import section_of
 from components.datasets.manifest import DatasetInfo, dataset_ref, write_dataset_info, write_manifest
-from components.datasets.splits import read_splits
+from components.datasets.splits import read_splits, write_near_duplicates
 from components.errors import ConfigError, DataError, GateRefused
 from components.records import Verdict
 from components.steps.split import SplitConfig, assign_sides, side_of, split
@@ -37,26 +38,96 @@ def _dataset(folder: Path, frame: pd.DataFrame, passed: bool = True) -> Path:
 
 
 rows = st.lists(st.tuples(st.integers(0, 30), st.none() | st.sampled_from("ABCDEF")), min_size=1, max_size=60)
+links = st.lists(st.tuples(st.integers(0, 119), st.integers(0, 119)), max_size=60)
 
 
-@given(rows, rows)
+def _pairs(links: list[tuple[int, int]], num_images: int) -> list[tuple[int, int]]:
+    return [(one, other) for one, other in links if one != other and max(one, other) < num_images]
+
+
+@given(rows, rows, links)
 @settings(deadline=None)
-def test_a_growing_dataset_never_moves_an_image(old: list[tuple[int, str | None]], new: list[tuple[int, str | None]]) -> None:
-    before = assign_sides(CONFIG, _frame([content for content, _ in old], [group for _, group in old]))
-    after = assign_sides(CONFIG, _frame([content for content, _ in old + new], [group for _, group in old + new]))
-    for was, now in zip(before, after, strict=False):
-        assert now == was or now is None  # a copy in another group may take its place, on a stronger side
+def test_a_growing_dataset_never_moves_an_image(
+    old: list[tuple[int, str | None]], new: list[tuple[int, str | None]], links: list[tuple[int, int]]
+) -> None:
+    both = old + new
+    before = assign_sides(CONFIG, _frame([content for content, _ in old], [group for _, group in old]), _pairs(links, len(old)))
+    after = assign_sides(CONFIG, _frame([content for content, _ in both], [group for _, group in both]), _pairs(links, len(both)))
+    assert list(after[: len(old)]) == list(before)
 
 
-@given(rows)
+@given(rows, links)
 @settings(deadline=None)
-def test_identical_images_and_groups_stand_on_one_side(old: list[tuple[int, str | None]]) -> None:
+def test_identical_images_near_duplicates_and_groups_stand_on_one_side(old: list[tuple[int, str | None]], links: list[tuple[int, int]]) -> None:
     frame = _frame([content for content, _ in old], [group for _, group in old])
-    frame["side"] = assign_sides(CONFIG, frame)
+    pairs = _pairs(links, len(old))
+    frame["side"] = assign_sides(CONFIG, frame, pairs)
     kept = frame[frame["side"].notna()]
     assert (kept.groupby("sha256")["side"].nunique() == 1).all()
     assert (kept.groupby("group")["side"].nunique() <= 1).all()
-    assert set(kept["sha256"]) == set(frame["sha256"])  # one copy of each image stays
+    assert all(frame["side"][one] == frame["side"][other] for one, other in pairs if one in kept.index and other in kept.index)
+    assert frame["side"].notna()[0]  # whatever comes, the first image stays
+    if not pairs:
+        assert set(kept["sha256"]) == set(frame["sha256"])  # one copy of each image stays
+
+
+@given(rows, links, st.lists(st.sampled_from(["train", "test", None]), min_size=60, max_size=60))
+@settings(deadline=None)
+def test_with_leaks_dropped_nothing_stands_on_two_sides_of_a_given_split_either(
+    old: list[tuple[int, str | None]], links: list[tuple[int, int]], given: list[str | None]
+) -> None:
+    frame = _frame([content for content, _ in old], [group for _, group in old], given[: len(old)])
+    pairs = _pairs(links, len(old))
+    frame["side"] = assign_sides(SplitConfig(on_leak="drop"), frame, pairs)
+    kept = frame[frame["side"].notna()]
+    assert (kept.groupby("sha256")["side"].nunique() == 1).all()
+    assert (kept.groupby("group")["side"].nunique() <= 1).all()
+    assert all(frame["side"][one] == frame["side"][other] for one, other in pairs if one in kept.index and other in kept.index)
+    assert (kept["side"][kept["split"] == "test"] == "test").all()
+
+
+def test_a_near_duplicate_follows_the_image_before_it_but_a_group_follows_its_own_hash() -> None:
+    frame = _frame(list(range(200)))
+    sides = assign_sides(CONFIG, frame)
+    train, test = int(sides[sides == "train"].index[0]), int(sides[sides == "test"].index[0])
+    assert {sides[198], sides[199]} == {"train"}
+    found = assign_sides(CONFIG, frame, [(test, 198), (train, 199), (test, 199)])
+    assert found[198] == "test"
+    assert found[199] is None, "one before it is trained on, another judges"
+    assert list(found[:198]) == list(sides[:198])
+    groups = [None] * 198 + ["patient"] * 2
+    grouped = _frame(list(range(200)), groups)
+    of_group = side_of(CONFIG, "", "patient")
+    other = test if of_group != "test" else train
+    placed = assign_sides(CONFIG, grouped, [(other, 198)])
+    assert placed[198] is None
+    assert placed[199] == of_group
+
+
+def test_near_duplicates_across_a_given_split_are_left_to_validate_or_dropped() -> None:
+    frame = _frame([1, 2, 3, 4], given=["train", "train", "test", "val"])
+    assert list(assign_sides(CONFIG, frame, [(0, 2)])) == ["train", "train", "test", "val"]
+    assert list(assign_sides(SplitConfig(on_leak="drop"), frame, [(0, 2)])) == [None, "train", "test", "val"]
+
+
+def test_near_duplicates_come_from_the_file_of_validate(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("split: {seed: 0}")
+    data = _dataset(tmp_path / "data/pets", _frame(list(range(100))))
+    pairs, options = tmp_path / "pairs.parquet", ["split", "--data", "data/pets", "--verdict", "data/verdict.json", "--out", "splits.parquet"]
+    assert main(options) == 0
+    alone = read_splits(Path("splits.parquet"))
+    test, train = alone[alone == "test"].index[0], alone[alone == "train"].index[-1]
+    assert int(test) < int(train)
+    near = pd.DataFrame({"first": [test], "second": [train], "distance": [3], "correlation": [0.99], "how": ["changed"]})
+    write_near_duplicates(near, pairs)
+    assert main([*options, "--near-duplicates", str(pairs)]) == 0
+    assert read_splits(Path("splits.parquet")).to_dict() == {**alone.to_dict(), train: "test"}
+    write_near_duplicates(near.assign(second="elsewhere.png"), pairs)
+    assert main([*options, "--near-duplicates", str(pairs)]) == 2
+    assert "names 'elsewhere.png', which is not in the data now; run validate again" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"missing\.parquet not found; run validate first"):
+        split(CONFIG, data, tmp_path / "data/verdict.json", tmp_path / "splits.parquet", tmp_path / "missing.parquet")
 
 
 def test_the_side_depends_on_seed_and_bytes_or_group_alone() -> None:
