@@ -195,7 +195,9 @@ def _ks(values: Floats, differences: Floats) -> tuple[Floats, Floats]:
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    distances = np.abs(np.cumsum(differences[:, order], axis=1)[:, last])
+    if len(last) == 1:  # all the same, such as the height of images of one size
+        return np.zeros(len(differences)), np.repeat(ordered[:1], len(differences))
+    distances = np.abs(np.cumsum(np.take(differences, order, axis=1), axis=1)[:, last])
     return distances.max(axis=1), ordered[last][distances.argmax(axis=1)]
 
 
