@@ -219,6 +219,10 @@ class Source(Protocol):
         """Yield the files' bytes in the order asked for, read ahead where that helps; an error in the place of one that cannot be read."""
         ...
 
+    def release(self) -> None:
+        """Let go of what was kept so that a killed import can go on; called when one is complete."""
+        ...
+
 
 class DatasetFormat(Protocol):
     """A foreign layout of labelled images. One that can also be written has `write` (`DatasetWriter`)."""

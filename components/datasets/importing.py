@@ -85,6 +85,7 @@ def import_dataset(
             raise
         _write_quarantine(error.quarantined, quarantine)
         raise DataError(f"{error}. All of them: {quarantine}") from None
+    opened.release()
     if quarantine is not None:
         _write_quarantine([Quarantined(*item) for item in summary.quarantined], quarantine)
     log.info("%s %s: %d images of %d classes in %s", name, info.version, summary.dataset.num_images, len(summary.class_counts), root / name)

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ MAX_CONNECTIONS = 32
 #: Seconds without a byte after which a request counts as failed.
 READ_TIMEOUT_S = 60.0
 _LONGEST_PAUSE_S = 20.0
+#: In an endpoint's address.
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _DENIED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "InvalidBucketName"}
@@ -53,9 +56,13 @@ class S3Store:
 
         self.uri = uri
         self._bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if "@" in self._bucket or ":" in self._bucket:
+            raise ConfigError("s3://…: the bucket's name holds '@' or ':'; credentials come from the environment, never from the URI")
         if not self._bucket:
             raise ConfigError(f"found {uri}; expected s3://BUCKET or s3://BUCKET/PREFIX")
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+        for name in ("boto3", "botocore", "urllib3"):  # at DEBUG they write down signed headers and session tokens
+            logging.getLogger(name).setLevel(logging.INFO)
         self._attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))
         # Stores other than AWS can refuse the checksums that botocore adds by itself; `put` sends its own.
         settings = Config(
@@ -215,7 +222,7 @@ class S3Store:
         except NoCredentialsError:
             raise InputError(f"{self.uri}: no credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE") from None
         except BotoCoreError as error:
-            raise TransientError(f"{self.uri} does not answer: {error}. Check AWS_ENDPOINT_URL, or try again") from error
+            raise TransientError(f"{self.uri} does not answer: {_CREDENTIALS.sub('//', str(error))}. Check AWS_ENDPOINT_URL, or try again") from error
 
 
 plugin = S3Store

@@ -24,3 +24,6 @@ class NamedSource:
     def read_many(self, names: Iterable[str]) -> Iterator[bytes | DataError]:
         """Yield an error for each name."""
         return (DataError(f"{self.uri} has no file {name}") for name in names)
+
+    def release(self) -> None:
+        """Do nothing: nothing is kept."""
