@@ -54,7 +54,8 @@ def measure(name: str) -> None:
         f"pathlib.Path({str(MEASURED / name)!r} + '.json').write_text(json.dumps([dataclasses.asdict(row) for row in m.rows()]))"
     )
     print(f"measuring {name} …", file=sys.stderr, flush=True)
-    if subprocess.run([sys.executable, "-c", code], check=False).returncode:
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ  # as components.__main__ sets it for a step
+    if subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode:
         print(f"{name} failed: its rows are left as they were", file=sys.stderr)
         return
     stamp = {"date": date.today().isoformat(), "machine": machine()}

@@ -176,6 +176,7 @@ def _serve(connection: Connection, preload: Sequence[str]) -> None:
     _quiet()
     failed = ""
     try:
+        importlib.import_module("components.__main__").let_threads_sleep()
         for module in preload:
             importlib.import_module(module)
     except Exception:

@@ -23,6 +23,7 @@ from components.training.feed import Feed, derived_seed
 from components.training.fingerprint import fingerprint
 from components.training.inference import predict
 from components.training.interrupts import Interrupt, deferred_interrupt
+from components.training.memory import kept_memory
 from components.training.multiply_adds import multiply_adds
 from components.training.optimizers import ParameterPlan, everything, freeze
 from components.training.options import FitOptions
@@ -108,7 +109,7 @@ def fit(
         if not len(split.images):
             raise DataError(f"the split {name} is empty: a training needs images to learn from and images to judge by. See split.shares")
     loop = _Loop(model, spec, task, evaluator, train, val, options=options, policy=policy, context=context, plan=plan)
-    with threads(loop.runtime.num_threads):
+    with threads(loop.runtime.num_threads), kept_memory():
         return loop.run(description, start)
 
 

@@ -48,6 +48,11 @@ STEPS = {
                 out.write_text("woken")
                 raise
         """,
+    "threads": """
+        import logging, os
+        def threads() -> None:
+            logging.getLogger("components.threads").info(os.environ["OMP_WAIT_POLICY"])
+        """,
     "break_": """
         def break_() -> None:
             raise ZeroDivisionError("by zero")
@@ -74,6 +79,19 @@ def test_log_lines_and_the_code_of_the_project_reach_the_flow(server: ProcessSer
     assert end.exit_code == 0
     records = [value for kind, value in events if kind == "log"]
     assert [(record.levelno, record.getMessage()) for record in records] == [(logging.INFO, "said hello")]
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_the_threads_of_a_step_sleep_while_they_wait_unless_the_user_has_chosen(
+    server: ProcessServer, monkeypatch: pytest.MonkeyPatch, chosen: str, expected: str
+) -> None:
+    if chosen:
+        monkeypatch.setenv("OMP_WAIT_POLICY", chosen)
+    else:
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    said: list[str] = []
+    assert server.run(Request("threads", []), lambda kind, value: said.append(value.getMessage()) if kind == "log" else None).exit_code == 0
+    assert said == [expected]
 
 
 @pytest.mark.parametrize(
