@@ -118,23 +118,41 @@ def mask_of_polygons(
     Returns:
         uint8 (H, W).
     """
-    from faster_coco_eval.core import mask as rle
-
     out = np.full(size_hw, background, dtype=np.uint8)
     for rings, value in zip(polygons, values, strict=True):
-        whole = [list(map(float, ring)) for ring in rings if len(ring) >= 6]
-        if whole:
-            out[rle.decode(rle.merge(rle.frPyObjects(whole, *size_hw))).astype(np.bool_)] = value
+        out[region_of_polygon(rings, size_hw)] = value
     return out
 
 
-def _colours() -> list[int]:
+def region_of_polygon(rings: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return the pixels of one object, drawn as COCO draws polygons (the run-length encoding of its own API).
+
+    Args:
+        rings: Each [x0, y0, x1, y1, …] in pixel edges; they are united. One of fewer than three points covers nothing.
+        size_hw: Height and width in pixels.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        DataError: A point lies farther outside of the image than the image is large: drawing to there takes memory without bound.
+    """
+    from faster_coco_eval.core import mask as rle
+
+    height, width = size_hw
+    whole = [list(map(float, ring)) for ring in rings if len(ring) >= 6]
+    for ring in whole:
+        if not (-width <= min(ring[::2]) and max(ring[::2]) <= 2 * width and -height <= min(ring[1::2]) and max(ring[1::2]) <= 2 * height):
+            raise DataError(f"an outline reaches to x {max(ring[::2], key=abs):.6g}, y {max(ring[1::2], key=abs):.6g}; the image is {width}×{height}")
+    if not whole:
+        return np.zeros(size_hw, dtype=np.bool_)
+    return np.asarray(rle.decode(rle.merge(rle.frPyObjects(whole, height, width))), dtype=np.bool_)
+
+
+def _colours() -> list[tuple[int, ...]]:
     """Return Pascal VOC's palette: the bits of an index spread over red, green and blue from the highest bit down."""
-    palette = []
-    for index in range(256):
-        for channel in range(3):
-            palette.append(sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)))
-    return palette
+    return [tuple(sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)) for index in range(256)]
 
 
-_PALETTE = _colours()
+VOC_COLOURS = _colours()
+_PALETTE = [channel for colour in VOC_COLOURS for channel in colour]
