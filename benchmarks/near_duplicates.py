@@ -154,7 +154,7 @@ def _looked_at(pairs: pd.DataFrame, paths: dict[str, Path]) -> Row:
         part = drawn.iloc[start : start + PAIRS_A_SHEET]
         title = f"pairs {start} to {start + len(part) - 1}, in rows of three"
         draw_pairs(part, lambda name: np.asarray(Image.open(paths[name]).convert("RGB")), FOLDER / f"pairs-{start:03}.png", title)
-    judged = drawn["same"].notna().sum()
+    judged = int(drawn["same"].notna().sum())
     same = int((drawn["same"] == "yes").sum())
     measured = f"{same} of {judged}" if judged == len(drawn) else f"{len(drawn) - judged} of {len(drawn)} not looked at"
     met = same / max(judged, 1) >= SAME_PICTURE if judged == len(drawn) else None
