@@ -8,6 +8,7 @@ model is solved in its dual form (Saunders, Gammerman and Vovk 1998, "Ridge regr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,35 +16,43 @@ import numpy.typing as npt
 from components.progress import bar
 
 Floats = npt.NDArray[np.float32]
-Probabilities = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-#: Tried in turn, a share of the features' variance; the one with the likeliest labels is taken.
+#: A share of the features' variance; the one that makes the first fold's labels likeliest is taken.
 PENALTIES = (0.003, 0.01, 0.03, 0.1)
 _ROWS = 4096
 
 
-def out_of_fold(described: npt.NDArray[np.float16], labels: Indices, fold: Indices) -> Probabilities:
-    """Return each image's class probabilities by the model of the other folds.
+class OutOfFold(NamedTuple):
+    """What the models of the other folds say of each image."""
+
+    loss: float
+    """The mean negative log likelihood of the labels, in nats."""
+    probabilities: npt.NDArray[np.float64]
+    """(N, classes)"""
+
+
+def out_of_fold(described: npt.NDArray[np.float16], labels: Indices, fold: Indices) -> OutOfFold:
+    """Judge each image by a model of the other folds.
 
     Args:
         described: float16 (N, D), the features.
         labels: N indices, every class among them.
         fold: N numbers from 0.
-
-    Returns:
-        float64 (N, classes).
     """
     order = np.argsort(fold, kind="stable")
     sides = np.split(order, np.flatnonzero(np.diff(fold[order])) + 1)
     targets = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
-    solve = _primal if described.shape[1] < len(labels) else _dual
-    scores = {penalty: np.empty_like(targets) for penalty in PENALTIES}
-    with bar("judging labels", len(sides) * len(PENALTIES), "models") as progress:
-        for side, penalty, found in solve(_Scaled(described), targets - targets.mean(0), sides):
-            scores[penalty][side] = found + targets.mean(0)
-            progress.update()
-    return min((_calibrated(found, labels) for found in scores.values()), key=lambda pair: pair[0])[1]
+    mean = targets.mean(0)
+    scores = np.empty_like(targets)
+    with bar("judging labels", len(labels)) as progress:
+        model = (_Primal if described.shape[1] < len(labels) else _Dual)(_Scaled(described), targets - mean, sides)
+        tried = {penalty: model.scores(0, penalty) + mean for penalty in PENALTIES}
+        penalty = min(tried, key=lambda value: _calibrated(tried[value], labels[sides[0]]).loss)
+        for number, side in enumerate(sides):
+            scores[side] = tried[penalty] if number == 0 else model.scores(number, penalty) + mean
+            progress.update(len(side))
+    return _calibrated(scores, labels)
 
 
 class _Scaled:
@@ -64,48 +73,59 @@ class _Scaled:
             yield some, (self.described[some] - self.mean) * self.scale
 
 
-def _primal(features: _Scaled, targets: Floats, sides: list[Indices]) -> Iterator[tuple[Indices, float, Floats]]:
-    """Yield for each fold and penalty the fold's rows, the penalty, and the scores of those rows."""
-    from scipy.linalg import cho_factor, cho_solve
-    from scipy.linalg.blas import ssyrk
+class _Primal:
+    """For more images than features."""
 
-    width = features.described.shape[1]
-    grams, moments = [], []
-    for side in sides:
-        gram, moment = np.zeros((width, width), np.float32, order="F"), np.zeros((width, targets.shape[1]), np.float32)
-        for some, rows in features.rows(side):
-            gram = ssyrk(1.0, rows.T, beta=1.0, c=gram, overwrite_c=1, lower=1)
-            moment += rows.T @ targets[some]
-        grams.append(gram)
-        moments.append(moment)
-    total, all_moments = np.sum(grams, axis=0), np.sum(moments, axis=0)
-    for side, gram, moment in zip(sides, grams, moments, strict=True):
-        weights = []
-        for penalty in PENALTIES:
-            left = np.asfortranarray(total - gram)
-            left[np.diag_indices(width)] += penalty * len(targets)
-            weights.append(cho_solve(cho_factor(left, lower=True, overwrite_a=True, check_finite=False), all_moments - moment, check_finite=False))
-        scores = np.concatenate([rows @ np.concatenate(weights, axis=1) for _, rows in features.rows(side)])
-        for penalty, found in zip(PENALTIES, np.split(scores, len(PENALTIES), axis=1), strict=True):
-            yield side, penalty, found
+    def __init__(self, features: _Scaled, targets: Floats, sides: list[Indices]) -> None:
+        from scipy.linalg.blas import ssyrk
 
+        width = features.described.shape[1]
+        self._features, self._sides, self._num = features, sides, len(targets)
+        self._grams, self._moments = [], []
+        for side in sides:
+            gram, moment = np.zeros((width, width), np.float32, order="F"), np.zeros((width, targets.shape[1]), np.float32)
+            for some, rows in features.rows(side):
+                gram = ssyrk(1.0, rows.T, beta=1.0, c=gram, overwrite_c=1, lower=1)
+                moment += rows.T @ targets[some]
+            self._grams.append(gram)
+            self._moments.append(moment)
 
-def _dual(features: _Scaled, targets: Floats, sides: list[Indices]) -> Iterator[tuple[Indices, float, Floats]]:
-    """Yield what `_primal` yields, by way of the images' inner products."""
-    from scipy.linalg import cho_factor, cho_solve
+    def scores(self, number: int, penalty: float) -> Floats:
+        """Return the scores of a fold's images by the model of the others."""
+        from scipy.linalg import cho_factor, cho_solve
 
-    everything = np.concatenate([rows for _, rows in features.rows(np.arange(len(targets)))])
-    products = everything @ everything.T
-    for side in sides:
-        others = np.setdiff1d(np.arange(len(targets)), side)
-        for penalty in PENALTIES:
-            left = products[np.ix_(others, others)]
-            left[np.diag_indices(len(others))] += penalty * len(targets)
-            yield side, penalty, products[np.ix_(side, others)] @ cho_solve(cho_factor(left, overwrite_a=True, lower=True), targets[others])
+        others = [index for index in range(len(self._sides)) if index != number]
+        gram = self._grams[others[0]].copy(order="F")
+        for index in others[1:]:
+            gram += self._grams[index]
+        gram[np.diag_indices(len(gram))] += penalty * self._num
+        factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+        weights = cho_solve(factor, sum(self._moments[index] for index in others), check_finite=False)
+        return np.concatenate([rows @ weights for _, rows in self._features.rows(self._sides[number])])
 
 
-def _calibrated(scores: Floats, labels: Indices) -> tuple[float, Probabilities]:
-    """Return the mean negative log likelihood of the labels at the best temperature, and the probabilities."""
+class _Dual:
+    """For more features than images: by way of the images' inner products."""
+
+    def __init__(self, features: _Scaled, targets: Floats, sides: list[Indices]) -> None:
+        everything = np.concatenate([rows for _, rows in features.rows(np.arange(len(targets)))])
+        self._products, self._targets, self._sides = everything @ everything.T, targets, sides
+
+    def scores(self, number: int, penalty: float) -> Floats:
+        """Return the scores of a fold's images by the model of the others."""
+        from scipy.linalg import cho_factor, cho_solve
+
+        side = self._sides[number]
+        others = np.setdiff1d(np.arange(len(self._targets)), side)
+        products = self._products[np.ix_(others, others)]
+        products[np.diag_indices(len(others))] += penalty * len(self._targets)
+        factor = cho_factor(products, lower=True, overwrite_a=True, check_finite=False)
+        found: Floats = self._products[np.ix_(side, others)] @ cho_solve(factor, self._targets[others], check_finite=False)
+        return found
+
+
+def _calibrated(scores: Floats, labels: Indices) -> OutOfFold:
+    """Turn scores into probabilities by the temperature that makes the labels likeliest."""
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
@@ -115,4 +135,4 @@ def _calibrated(scores: Floats, labels: Indices) -> tuple[float, Probabilities]:
         return -float(log_softmax(np.exp(log_sharpness) * wide, axis=1)[own, labels].mean())
 
     best = minimize_scalar(loss, bounds=(-3, 6), method="bounded", options={"xatol": 0.01})
-    return float(best.fun), np.exp(log_softmax(np.exp(best.x) * wide, axis=1))
+    return OutOfFold(float(best.fun), np.exp(log_softmax(np.exp(best.x) * wide, axis=1)))

@@ -1,7 +1,8 @@
 """Likely wrong labels: cleanlab over the out-of-fold probabilities of a quick model, ranked for a person to look at.
 
 The model is a ridge regression on features that need no network and no training (`_features`), solved in closed form, so that each
-image is judged by a model that never saw it. Its scores become probabilities by one temperature, fitted to the out-of-fold
+image is judged by a model that never saw it. Whether an image and its mirror image are described alike is tried on a sample: it helps
+photographs and would blind the model to left and right. Scores become probabilities by one temperature, fitted to the out-of-fold
 likelihood: Guo et al. 2017, "On calibration of modern neural networks" (ICML).
 
 **How it ranks.** By cleanlab's `self_confidence`, the calibrated probability of the given label: Northcutt, Jiang and Chuang 2021,
@@ -12,7 +13,7 @@ is cleanlab's `find_label_issues`.
 **Whose labels are judged.** Single labels of whole images. For the boxes of a detection dataset, give the crops as thumbnails and the
 boxes' classes as labels. A class with fewer images (or groups) than folds is left out: its labels are not judged, nor is it suggested.
 Fewer than 50 images, or fewer than two classes, say nothing. More than 50,000 images are judged in blocks of at most that, drawn at
-random class by class, each by a model of its own: memory is bounded (about 2 GB beside the thumbnails), time grows with the images.
+random class by class, each by a model of its own: memory is bounded (about 3 GB beside the thumbnails), time grows with the images.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ MIN_IMAGES = 50
 #: So many images have a model of their own.
 BLOCK = 50_000
 _NUM_SHOWN = 24
+_NUM_TRIED = 2000
 
 
 def thumbnail(image: Image.Image, size: int = 32, channels: int = 3) -> Pixels:
@@ -131,7 +133,7 @@ def report(suspects: pd.DataFrame, image_ids: Sequence[str], read_image: Callabl
     """
     out.mkdir(parents=True, exist_ok=True)
     found = suspects[suspects["issue"]]
-    found = found.assign(image_id=[image_ids[index] for index in found["index"].tolist()])
+    found = found.assign(image_id=np.asarray(image_ids, dtype=object)[found["index"]])
     found[["image_id", "label", "suggested", "quality"]].to_csv(out / "label_errors.csv", index=False, float_format="%.6f", lineterminator="\n")
     picture = out / "label_errors.png"
     picture.unlink(missing_ok=True)
@@ -175,7 +177,7 @@ def _judge(chosen: Indices, images: _Images, classes: Sequence[str], folds: int,
     num_owners = np.bincount(np.unique(np.stack([labels, owners]), axis=1)[0], minlength=len(classes))
     notes = [
         f"labels '{classes[index]}' are not judged: {num_owners[index]} images or groups of it, at least {folds} (one a fold) are needed"
-        for index in np.flatnonzero((num_owners > 0) & (num_owners < folds))
+        for index in np.flatnonzero((num_owners > 0) & (num_owners < folds)).tolist()
     ]
     known = np.flatnonzero(num_owners >= folds)
     kept = np.isin(labels, known)
@@ -186,8 +188,8 @@ def _judge(chosen: Indices, images: _Images, classes: Sequence[str], folds: int,
             *notes,
             f"{len(known)} {several} with {len(chosen)} images: wrong labels are found among at least two classes and {MIN_IMAGES} images",
         ]
-    described = describe(images.thumbnails[chosen], seed)
-    probabilities = out_of_fold(described, labels, _deal(labels, owners, folds, seed))
+    fold = _deal(labels, owners, folds, seed)
+    probabilities = _probabilities(images.thumbnails[chosen], labels, fold, seed)
 
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
@@ -201,3 +203,19 @@ def _judge(chosen: Indices, images: _Images, classes: Sequence[str], folds: int,
         "issue": find_label_issues(labels, probabilities, filter_by="prune_by_noise_rate", n_jobs=1),
     }
     return pd.DataFrame(columns), notes
+
+
+def _probabilities(thumbnails: npt.NDArray[np.uint8], labels: Indices, fold: Indices, seed: int) -> npt.NDArray[np.float64]:
+    """Return each image's class probabilities by the model of the other folds, float64 (N, classes).
+
+    Whether a picture and its mirror image are described alike is tried on a sample: a cat is one either way, an arrow to the left is not.
+    """
+    some = np.random.default_rng(seed).permutation(len(labels))[:_NUM_TRIED]
+    names = np.unique(labels[some], return_inverse=True)[1]
+    plain, mirrored = (out_of_fold(describe(thumbnails[some], seed, either), names, fold[some]) for either in (False, True))
+    better = min(plain, mirrored, key=lambda found: found.loss)
+    if len(some) == len(labels):  # the sample is all there is
+        found = np.empty_like(better.probabilities)
+        found[some] = better.probabilities
+        return found
+    return out_of_fold(describe(thumbnails, seed, mirrored=better is mirrored), labels, fold).probabilities

@@ -51,8 +51,10 @@ def test_flipped_labels_of_digits_come_first() -> None:
 
 def test_in_blocks_each_image_is_judged_once_and_alike_for_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = digits()
+    images, labels = images[:800], labels[:800]
     given, wrong = flipped(labels)
-    monkeypatch.setattr(label_errors, "BLOCK", 900)
+    monkeypatch.setattr(label_errors, "BLOCK", 500)
+    monkeypatch.setattr(label_errors, "_NUM_TRIED", 300)
     found = suspects(images, given, CLASSES, seed=1)
     assert sorted(found["index"]) == list(range(len(labels)))
     assert average_precision_score(wrong[found["index"]], -found["quality"]) >= 0.8
@@ -62,12 +64,12 @@ def test_in_blocks_each_image_is_judged_once_and_alike_for_a_seed(monkeypatch: p
 def test_copies_with_one_group_do_not_vouch_for_their_wrong_label() -> None:
     """A wrong label that was copied with its image is believed if a copy is learnt from, and found if it is not."""
     images, labels = digits()
-    some = np.arange(400)
+    some = np.arange(300)
     given, wrong = flipped(labels[some], 0.05)
     copied, copied_labels = np.concatenate([images[some]] * 3), np.concatenate([given] * 3)
     wrong = np.concatenate([wrong] * 3)
     apart = suspects(copied, copied_labels, CLASSES)
-    together = suspects(copied, copied_labels, CLASSES, groups=[f"image {index % 400}" for index in range(1200)])
+    together = suspects(copied, copied_labels, CLASSES, groups=[f"image {index % 300}" for index in range(900)])
     precision = [average_precision_score(wrong[found["index"]], -found["quality"]) for found in (apart, together)]
     assert precision[1] >= 0.8
     assert precision[1] > precision[0]
@@ -105,6 +107,7 @@ def test_where_there_is_nothing_to_say_it_is_said(wanted: int, num: int, said: s
 
 def test_what_does_not_go_together_is_refused() -> None:
     images, labels = np.zeros((60, 16, 16, 1), np.uint8), np.arange(60) % 2
+    good: dict[str, Any] = {"thumbnails": images, "labels": labels, "classes": ["a", "b"]}
     odd: dict[str, dict[str, Any]] = {
         r"float64 \(60, 16, 16, 1\); expected uint8": {"thumbnails": images.astype(float)},
         r"S at least 8": {"thumbnails": images[:, :4, :4]},
@@ -115,7 +118,7 @@ def test_what_does_not_go_together_is_refused() -> None:
     }
     for wrong, arguments in odd.items():
         with pytest.raises(DataError, match=wrong):
-            suspects(**({"thumbnails": images, "labels": labels, "classes": ["a", "b"]} | arguments))
+            suspects(**{**good, **arguments})
 
 
 def test_images_that_are_all_alike_are_no_error() -> None:
