@@ -148,7 +148,7 @@ def _own(pairs: pd.DataFrame, ids: list[str]) -> Row:
     across = across_splits(pairs, pd.Series([name.split("/")[0] for name in ids], index=ids, dtype=object))
     leaked = len(set(across["first"].where(across["first_split"] == "test", across["second"])))
     share = leaked / sum(name.startswith("test/") for name in ids)
-    note = "Barz and Denzler 2020 count 3.3% by hand, cropped and retouched ones included"
+    note = "Barz and Denzler 2020 count 3.3%, shifted, scaled and recoloured ones included"
     return Row("CIFAR-10's own test images with a near duplicate in train", f"{leaked}: {share:.1%}", "—", None, None, note)
 
 
