@@ -1,0 +1,1 @@
+"""Detectors: our own YOLO, and those of torchvision."""

@@ -1,0 +1,124 @@
+"""Which point of a single-stage detector is taught which object, and the loss that follows: task-aligned learning.
+
+After Feng et al. 2021 (TOOD, arXiv:2108.07755): a point is good for an object if it names it and boxes it well; the best few of an object
+are taught it, and how surely they shall name it is how well they box it.
+
+Legend: N images, P points, K objects of an image at most (fewer are padded), C classes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+from components.networks.detection.yolo import Raw, decode, points
+
+#: Points that are taught one object; how much naming and boxing weigh (TOOD, 4.1).
+_TOP_POINTS, _ALPHA, _BETA = 13, 1.0, 6.0
+#: Weights of the two losses.
+_LABEL_WEIGHT, _BOX_WEIGHT = 1.0, 2.5
+_TINY = 1e-9
+
+
+class Objects(NamedTuple):
+    """The objects of a batch, in the network's pixels.
+
+    Attributes:
+        boxes_xyxy: float32 (N, K, 4).
+        labels: int64 (N, K).
+        present: bool (N, K): the rest is padding.
+    """
+
+    boxes_xyxy: torch.Tensor
+    labels: torch.Tensor
+    present: torch.Tensor
+
+
+class Assigned(NamedTuple):
+    """What each point is taught.
+
+    Attributes:
+        boxes_xyxy: float32 (N, P, 4).
+        scores: float32 (N, P, C): how surely it shall name each class.
+        taught: bool (N, P): whether it is taught an object.
+    """
+
+    boxes_xyxy: torch.Tensor
+    scores: torch.Tensor
+    taught: torch.Tensor
+
+
+def loss(raw: Raw, objects: Objects, size_hw: tuple[int, int]) -> torch.Tensor:
+    """Return the training loss of a batch, a scalar: binary cross-entropy of the classes and complete IoU (arXiv:1911.08287) of the boxes.
+
+    Both are divided by the sum of the scores that are taught, at least 1: a batch without objects teaches that there are none.
+    """
+    from torchvision.ops import complete_box_iou_loss
+
+    centres, strides = points(*size_hw, device=raw.logits.device)
+    logits, boxes = raw.logits.float(), decode(raw.distances.float(), centres, strides)
+    with torch.no_grad():
+        assigned = assign(logits.sigmoid(), boxes, centres, strides, objects)
+    total = assigned.scores.sum().clamp(min=1.0)
+    of_labels = functional.binary_cross_entropy_with_logits(logits, assigned.scores, reduction="sum")
+    taught = assigned.taught
+    weights = assigned.scores.sum(dim=-1)[taught]
+    of_boxes = (complete_box_iou_loss(boxes[taught], assigned.boxes_xyxy[taught], reduction="none") * weights).sum()
+    result: torch.Tensor = (_LABEL_WEIGHT * of_labels + _BOX_WEIGHT * of_boxes) / total
+    return result
+
+
+def assign(scores: torch.Tensor, boxes: torch.Tensor, centres: torch.Tensor, strides: torch.Tensor, objects: Objects) -> Assigned:
+    """Decide what each point is taught.
+
+    A point may be taught an object if it lies in its box; a box that is so small that no point lies in it counts as one stride wide
+    and high. Of those the 13 that align best are; a point that several objects want takes the one it overlaps most.
+
+    Args:
+        scores: float32 (N, P, C), what the network says now, 0..1.
+        boxes: float32 (N, P, 4), likewise.
+        centres: float32 (P, 2).
+        strides: float32 (P,).
+        objects: What is there.
+    """
+    num_images, num_points, num_classes = scores.shape
+    num_objects = objects.labels.shape[1]
+    if not num_objects:
+        nothing = torch.zeros((num_images, num_points), dtype=torch.bool, device=scores.device)
+        return Assigned(torch.zeros_like(boxes), torch.zeros_like(scores), nothing)
+    inside = _inside(objects, centres, strides)  # (N, K, P)
+    overlap = _overlap(objects.boxes_xyxy, boxes)
+    named = scores.gather(2, objects.labels[:, None].expand(-1, num_points, -1)).transpose(1, 2)
+    alignment = (named**_ALPHA * overlap**_BETA + _TINY) * inside
+    best = alignment.topk(min(_TOP_POINTS, num_points), dim=2)
+    chosen = torch.zeros_like(inside).scatter_(2, best.indices, best.values > 0)
+    claims = torch.where(chosen, overlap + 1.0, 0.0)
+    overlap_of_point, of_point = claims.max(dim=1)  # (N, P)
+    taught = overlap_of_point > 0
+    chosen &= functional.one_hot(of_point, num_objects).transpose(1, 2).bool()
+    alignment, overlap = alignment * chosen, overlap * chosen
+    strength = alignment / alignment.amax(dim=2, keepdim=True).clamp(min=_TINY) * overlap.amax(dim=2, keepdim=True)
+    strength_of_point = strength.amax(dim=1)
+    labels = objects.labels.gather(1, of_point)
+    wanted = functional.one_hot(labels, num_classes) * (strength_of_point * taught)[..., None]
+    return Assigned(objects.boxes_xyxy.gather(1, of_point[..., None].expand(-1, -1, 4)), wanted.to(scores.dtype), taught)
+
+
+def _inside(objects: Objects, centres: torch.Tensor, strides: torch.Tensor) -> torch.Tensor:
+    """Return which points lie in which boxes, bool (N, K, P)."""
+    low, high = objects.boxes_xyxy[:, :, None, :2], objects.boxes_xyxy[:, :, None, 2:]
+    inside = ((centres > low) & (centres < high)).all(dim=-1)
+    empty = ~inside.any(dim=2, keepdim=True)
+    near = ((centres - (low + high) / 2).abs() <= strides[:, None] / 2).all(dim=-1)
+    return torch.where(empty, near, inside) & objects.present[..., None]
+
+
+def _overlap(objects: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Return intersection over union, float32 (N, K, P)."""
+    low = torch.maximum(objects[:, :, None, :2], boxes[:, None, :, :2])
+    high = torch.minimum(objects[:, :, None, 2:], boxes[:, None, :, 2:])
+    shared = (high - low).clamp(min=0).prod(dim=-1)
+    areas = [(each[..., 2:] - each[..., :2]).clamp(min=0).prod(dim=-1) for each in (objects, boxes)]
+    return shared / (areas[0][:, :, None] + areas[1][:, None] - shared).clamp(min=_TINY)

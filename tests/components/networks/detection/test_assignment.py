@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import torch
+
+from components.networks.detection.assignment import Objects, assign, loss
+from components.networks.detection.yolo import YOLO, Raw, points
+
+SIZE = (64, 64)
+
+
+def _objects(boxes: list[list[float]], labels: list[int], padding: int = 0) -> Objects:
+    present = torch.tensor([[True] * len(boxes) + [False] * padding])
+    return Objects(torch.tensor([boxes + [[0.0] * 4] * padding]), torch.tensor([labels + [0] * padding]), present)
+
+
+def _guess(objects: Objects, num_classes: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scores and boxes of a network that sees at every point the first object a little."""
+    centres, strides = points(*SIZE)
+    boxes = objects.boxes_xyxy[:, :1].expand(-1, len(centres), -1).clone()
+    return torch.full((1, len(centres), num_classes), 0.1), boxes, centres, strides
+
+
+def test_only_points_inside_a_box_are_taught_it_and_at_most_thirteen() -> None:
+    objects = _objects([[4.0, 4, 60, 60]], [1])
+    scores, boxes, centres, strides = _guess(objects)
+    assigned = assign(scores, boxes, centres, strides, objects)
+    assert assigned.taught.sum() == 13
+    chosen = centres[assigned.taught[0]]
+    assert ((chosen > 4) & (chosen < 60)).all()
+    assert (assigned.scores[0, :, 0] == 0).all()
+    assert assigned.scores[0, :, 1].max() > 0.99, "what is boxed perfectly shall be named surely"
+
+
+def test_a_box_between_the_points_is_not_lost() -> None:
+    objects = _objects([[9.0, 9, 11, 11]], [0])
+    assert assign(*_guess(objects), objects).taught.any()
+
+
+def test_a_point_that_two_objects_want_takes_the_one_it_overlaps_most() -> None:
+    objects = _objects([[8.0, 8, 56, 56], [20.0, 20, 44, 44]], [0, 1])
+    scores, boxes, centres, strides = _guess(objects)
+    boxes[:] = objects.boxes_xyxy[:, 1:]
+    assigned = assign(scores, boxes, centres, strides, objects)
+    both = assigned.taught[0] & ((centres > 20) & (centres < 44)).all(dim=1)
+    assert (assigned.boxes_xyxy[0, both] == objects.boxes_xyxy[0, 1]).all()
+
+
+def test_padding_teaches_nothing() -> None:
+    alone, padded = _objects([[4.0, 4, 60, 60]], [1]), _objects([[4.0, 4, 60, 60]], [1], padding=3)
+    for one, other in zip(assign(*_guess(alone), alone), assign(*_guess(padded), padded), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_batch_without_objects_teaches_that_there_are_none() -> None:
+    model = YOLO(2, 1)
+    nothing = Objects(torch.empty(2, 0, 4), torch.empty(2, 0, dtype=torch.int64), torch.empty(2, 0, dtype=torch.bool))
+    found = loss(model(torch.rand(2, 1, *SIZE)), nothing, SIZE)
+    found.backward()
+    assert torch.isfinite(found)
+    raw = model(torch.rand(2, 1, *SIZE))
+    assert loss(Raw(raw.distances, raw.logits - 10), nothing, SIZE) < found
+
+
+def test_the_truth_costs_less_than_anything_near_it() -> None:
+    objects = _objects([[8.0, 8, 40, 40]], [1])
+    centres, strides = points(*SIZE)
+    low, high = objects.boxes_xyxy[0, 0, :2], objects.boxes_xyxy[0, 0, 2:]
+    distances = torch.cat([centres - low, high - centres], dim=1).clamp(min=0)[None] / strides[:, None]
+    logits = torch.full((1, len(centres), 2), -8.0)
+    inside = ((centres > low) & (centres < high)).all(dim=1)
+    logits[0, inside, 1] = 8.0
+    right = loss(Raw(distances, logits), objects, SIZE)
+    assert right < loss(Raw(distances * 1.2, logits), objects, SIZE)
+    assert right < loss(Raw(distances, logits.flip(2)), objects, SIZE)
