@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +14,9 @@ from components.datasets.annotations import Mask, read_mask
 from components.datasets.manifest import DatasetInfo, frame_of, read_dataset, read_table
 from components.datasets.shards import ShardReader
 from components.errors import DataError
+
+if TYPE_CHECKING:
+    from components.datasets.torch_images import TorchImages
 
 
 class Shards(Protocol):
@@ -76,6 +79,16 @@ class Dataset:
             return read_mask(self.shards.read(*place))
         except DataError as error:
             raise DataError(f"{self._cell('image_id', index)}: {error}") from None
+
+    def torch(self, size: int | tuple[int, int] | None = None) -> TorchImages:
+        """Return the images as a torch Dataset of (uint8 (3, H, W), target); see `TorchImages`.
+
+        Args:
+            size: Height and width in pixels to resize to; None: as they are.
+        """
+        from components.datasets.torch_images import TorchImages
+
+        return TorchImages(self, size)
 
     def close(self) -> None:
         """Let go of the shards."""

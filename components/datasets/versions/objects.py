@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,8 +53,8 @@ class Objects:
         self.cache = Path(dvc_dir, cache) if cache else dvc_dir / "cache"
 
     @cached_property
-    def remote(self) -> ObjectStore | None:
-        """The default remote; None where there is none.
+    def remote(self) -> ObjectStore | Path | None:
+        """The default remote, a store or a folder; None where there is none.
 
         Raises:
             ConfigError: It is of a kind that is not read here.
@@ -68,23 +66,19 @@ class Objects:
         if settings is None:
             raise ConfigError(f".dvc/config: core.remote is '{name}', and no remote of that name stands there")
         url = str(settings["url"])
-        if url.startswith("s3://"):
-            endpoint = settings.get("endpointurl")
-            if endpoint and not (os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3")):
-                raise ConfigError(f"the remote '{name}' names its endpoint in .dvc/config; say it in the environment: AWS_ENDPOINT_URL={endpoint}")
-            return open_store(url)
-        if "://" in url:
+        if "://" not in url:
+            return Path(url)
+        if not url.startswith("s3://"):
             raise ConfigError(f"the remote '{name}' is {url.partition('://')[0]}://…; versions are read from a folder or s3://")
-        return open_store(f"file://{url}")
+        endpoint = settings.get("endpointurl")
+        if endpoint and not (os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3")):
+            raise ConfigError(f"the remote '{name}' names its endpoint in .dvc/config; say it in the environment: AWS_ENDPOINT_URL={endpoint}")
+        return open_store(url)
 
     def path(self, md5: str) -> Path | None:
-        """Return where the cache has an object; None if it has not."""
-        path = self.cache_path(md5)
-        return path if path.is_file() else None
-
-    def cache_path(self, md5: str) -> Path:
-        """Return where the cache keeps an object, there or not."""
-        return self.cache / PREFIX / md5[:2] / md5[2:]
+        """Return the file that an object is, in the cache or in a remote that is a folder; None if it is in neither."""
+        places = [self.cache, *([self.remote] if isinstance(self.remote, Path) else [])]
+        return next((path for place in places if (path := place / key_of(md5)).is_file()), None)
 
     def read(self, md5: str) -> bytes:
         """Return a whole object.
@@ -96,34 +90,42 @@ class Objects:
         path = self.path(md5)
         if path is not None:
             return path.read_bytes()
-        return self._remote(md5).get(key_of(md5))
+        return self._store(md5).get(key_of(md5))
 
     def read_range(self, md5: str, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset` of an object; see `read`."""
         descriptor = self._descriptor(md5)
         if descriptor is None:
-            return self._remote(md5).get_range(key_of(md5), offset, length)
+            return self._store(md5).get_range(key_of(md5), offset, length)
         content = os.pread(descriptor, length, offset)
         if len(content) != length:
-            raise DataError(f"{self.cache_path(md5)} is truncated: {length} bytes expected at {offset}. Delete it and run again: the remote has it")
+            raise DataError(f"{self.path(md5)} is truncated: {length} bytes expected at {offset}, found {len(content)}")
         return content
 
-    def copy(self, md5: str, size: int, out: Path) -> None:
+    def copy(self, md5: str, out: Path) -> None:
         """Write a whole object as the file `out`, its MD5 checked, memory bounded; see `read`."""
         digest = hashlib.md5(usedforsecurity=False)
-        path = self.path(md5)
         with explaining_full_disk(out), out.open("wb") as file:
-            if path is not None:
-                with path.open("rb") as source:
-                    shutil.copyfileobj(source, file, _PART_BYTES)
-            else:
-                for start in range(0, size, _PART_BYTES):
-                    part = self.read_range(md5, start, min(_PART_BYTES, size - start))
-                    digest.update(part)
-                    file.write(part)
-        if path is None and digest.hexdigest() != md5:
+            for part in self._parts(md5):
+                digest.update(part)
+                file.write(part)
+        if digest.hexdigest() != md5:
             out.unlink()
-            raise TransientError(f"{md5} came from the remote as {digest.hexdigest()}: damaged on the way, or there. Run again")
+            raise TransientError(f"{md5} was read as {digest.hexdigest()}: damaged on the way, or where it is kept")
+
+    def _parts(self, md5: str) -> Iterator[bytes]:
+        path = self.path(md5)
+        if path is not None:
+            with path.open("rb") as source:
+                while part := source.read(_PART_BYTES):
+                    yield part
+            return
+        store = self._store(md5)
+        size = next((entry.size for entry in store.entries(key_of(md5)) if entry.key == key_of(md5)), None)
+        if size is None:
+            raise DataError(f"{store.uri} has nothing under {key_of(md5)}")
+        for start in range(0, size, _PART_BYTES):
+            yield store.get_range(key_of(md5), start, min(_PART_BYTES, size - start))
 
     def listing(self, md5: str) -> dict[str, str]:
         """Return the MD5 of each file of a folder's object by its path in the folder; see `read`."""
@@ -139,13 +141,17 @@ class Objects:
     def _descriptor(self, md5: str) -> int | None:
         with self._lock:
             if md5 not in self._descriptors:
-                with suppress(FileNotFoundError):
-                    self._descriptors[md5] = os.open(self.cache_path(md5), os.O_RDONLY)
-            return self._descriptors.get(md5)
+                path = self.path(md5)
+                if path is None:
+                    return None
+                self._descriptors[md5] = os.open(path, os.O_RDONLY)
+            return self._descriptors[md5]
 
-    def _remote(self, md5: str) -> ObjectStore:
+    def _store(self, md5: str) -> ObjectStore:
         if self.remote is None:
             raise DataError(f"DVC's cache has no object {md5}, and there is no remote to ask: dvc remote add --default NAME URL")
+        if isinstance(self.remote, Path):
+            raise DataError(f"neither DVC's cache nor the remote {self.remote} has the object {md5}; whoever committed the version can: dvc push")
         return self.remote
 
 
