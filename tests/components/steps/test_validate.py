@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from components.config import section_of
+from components.datasets.checks.config import ValidateConfig
 from components.datasets.manifest import DatasetInfo, read_manifest, write_manifest
 from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError, GateRefused
 from components.protocols import ImportedImage
 from components.records import Verdict
-from components.steps.validate import ValidateConfig, validate
+from components.steps.validate import validate
 
 INFO = DatasetInfo(name="pets", version="1.0.0", task="classification", classes=["cat", "dog"])
 
@@ -99,7 +100,7 @@ def test_bad_images_are_refused_and_named(
 @pytest.mark.parametrize(
     ("images", "classes", "settings", "text"),
     [
-        pytest.param(GOOD[::2], ["cat"], {}, "there are two classes or more: .*pets \\(1\\).*expected at least 2", id="one class only"),
+        pytest.param(GOOD[::2], ["cat"], {}, "there are two classes or more: found 1; expected at least 2", id="one class only"),
         pytest.param(
             GOOD[:-1:2] + GOOD[-1:],
             ["cat", "dog"],
@@ -109,10 +110,10 @@ def test_bad_images_are_refused_and_named(
         ),
         pytest.param(GOOD, ["cat", "cow", "dog"], {}, "each class has its images: .*cow \\(0\\)", id="a class without images"),
         pytest.param(
-            GOOD, ["cat", "dog"], {"max_class_images": 9}, "each class has its images: not for 2 .*expected 2 to 9", id="too many of a class"
+            GOOD, ["cat", "dog"], {"max_class_images": 9}, "each class has its images: broken by 2 of .*expected 2 to 9", id="too many of a class"
         ),
-        pytest.param(GOOD, ["cat", "dog"], {"class_share": [0.0, 0.4]}, "class shares are in bounds: not for 2 ", id="class shares"),
-        pytest.param(GOOD, ["cat", "dog"], {"min_images": 21}, "there are enough images: .*20.*expected at least 21", id="too few"),
+        pytest.param(GOOD, ["cat", "dog"], {"class_share": [0.0, 0.4]}, "class shares are in bounds: broken by 2 of ", id="class shares"),
+        pytest.param(GOOD, ["cat", "dog"], {"min_images": 21}, "there are enough images: found 20; expected at least 21", id="too few"),
     ],
 )
 def test_bad_counts_are_refused(images: list[ImportedImage], classes: list[str], settings: dict[str, Any], text: str, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_flood_of_failures_is_told_in_six_lines(tmp_path: Path) -> None:
     with pytest.raises(GateRefused) as refusal:
         _judge(images, tmp_path)
     assert len(str(refusal.value).splitlines()) <= 6
-    assert "not for 300 of images" in str(refusal.value)
+    assert "broken by 300 of 300 images" in str(refusal.value)
     assert len(_failures(tmp_path)) >= 600
 
 
@@ -138,7 +139,7 @@ def test_what_is_tolerated_is_listed_but_passes(tmp_path: Path) -> None:
 def test_label_conflicts_may_be_tolerated_by_count(tmp_path: Path) -> None:
     images = _extra("copy.png", _image(0), "dog")
     assert _judge(images, tmp_path, max_label_conflicts=2).passed
-    with pytest.raises(GateRefused, match=r"the same bytes have one label: not for 2 of images: 00\.png"):
+    with pytest.raises(GateRefused, match=r"the same bytes have one label: broken by 2 of 21 images: 00\.png"):
         _judge(images, tmp_path, max_label_conflicts=1)
 
 
@@ -148,7 +149,7 @@ def test_bytes_that_are_not_the_manifests_are_noticed(tmp_path: Path) -> None:
     with (tmp_path / "pets/shards" / row["shard"]).open("r+b") as file:
         file.seek(row["offset"] + row["length"] - 1)
         file.write(b"\x00")
-    with pytest.raises(GateRefused, match=r"bytes are as imported: not for 1 of images: 03\.png"):
+    with pytest.raises(GateRefused, match=r"bytes are as imported: broken by 1 of 20 images: 03\.png"):
         validate(ValidateConfig(), tmp_path / "pets", tmp_path / "report")
 
 
@@ -158,7 +159,9 @@ def test_ids_that_come_twice_and_missing_labels_are_noticed(tmp_path: Path) -> N
     frame.loc[1, "image_id"] = "00.png"
     frame.loc[2, "label"] = None
     write_manifest(frame, tmp_path / "pets/manifest.parquet")
-    with pytest.raises(GateRefused, match=r"label is given: not for 1 (.|\n)*image ids are unique: not for 2"):
+    with pytest.raises(
+        GateRefused, match=r"image ids are unique: broken by 2 of 20 images: 00.png (.|\n)*each image is annotated: broken by 1 of 20 images: 02.png"
+    ):
         validate(ValidateConfig(), tmp_path / "pets", tmp_path / "report")
 
 

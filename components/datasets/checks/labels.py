@@ -1,0 +1,123 @@
+"""Check of what images are labelled as: declared classes, one label for the same bytes, images of each class."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from components.datasets.checks.suite import Part, Subject
+from components.datasets.expectations import Rule
+
+_WORDS = {"label": "a label", "boxes_xyxy": "boxes, or an empty list", "mask_sha256": "a mask"}
+
+
+def examine(subject: Subject) -> Part:
+    """Check labels and classes."""
+    columns = {
+        "unlabelled": _unlabelled(subject),
+        "undeclared_class": _undeclared(subject),
+        "labels_of_copies": _labels_of_copies(subject),
+    }
+    words = " and ".join(_WORDS[name] for name in subject.needed if name in _WORDS) or "nothing"
+    config, num_images = subject.config, max(1, len(subject))
+    rules = [
+        subject.clean("unlabelled", "each image is annotated", "unlabelled", words),
+        subject.clean("undeclared_classes", "labels are declared classes", "undeclared_class", "a class of dataset.yaml"),
+        subject.clean(
+            "label_conflicts",
+            "the same bytes have one label",
+            "labels_of_copies",
+            "one label",
+            min(1.0, config.max_label_conflicts / num_images),
+        ),
+    ]
+    counts = class_counts(subject)
+    if counts is None:
+        return Part(columns, {}, rules)
+    classes = pd.DataFrame({"class": list(subject.info.classes), "images": counts, "share": counts / num_images})
+    least, most = config.min_class_images, config.max_class_images
+    rules += [
+        Rule(
+            "unused_classes",
+            "each class has an image",
+            "classes",
+            "ExpectColumnValuesToBeBetween",
+            {"column": "images", "min_value": 1},
+            "at least one image",
+            subject.level("unused_classes"),
+        ),
+        subject.bounds("class_images", "each class has its images", "images", least, most, table="classes"),
+        subject.bounds("class_share", "class shares are in bounds", "share", *config.class_share, table="classes"),
+    ]
+    return Part(columns, {"classes": classes}, rules)
+
+
+def class_counts(subject: Subject) -> npt.NDArray[np.int64] | None:
+    """Return the number of images that show each class, (C,); None where nothing tells."""
+    classes = list(subject.info.classes)
+    if subject.has("label"):
+        codes = pd.Categorical(subject.frame["label"], categories=classes).codes
+        return np.bincount(codes[codes >= 0], minlength=len(classes))
+    if subject.has("boxes_xyxy"):
+        boxes = subject.boxes
+        codes = pd.Categorical(boxes.labels, categories=classes).codes.astype(np.int64)
+        image = np.repeat(np.arange(len(subject)), np.diff(boxes.offsets))
+        shown = np.unique((image * max(1, len(classes)) + codes)[codes >= 0])
+        return np.bincount(shown % max(1, len(classes)), minlength=len(classes))
+    if subject.has("mask_sha256"):
+        on_masks = subject.measured["mask_classes"].dropna()
+        return np.bincount(np.concatenate([np.empty(0, dtype=np.int64), *on_masks]).astype(np.int64), minlength=len(classes))
+    return None
+
+
+def _unlabelled(subject: Subject) -> npt.NDArray[np.object_]:
+    column = subject.texts(np.empty(0, dtype=np.int64), None)
+    for name in subject.needed:
+        if name in _WORDS:
+            missing: npt.NDArray[np.bool_] = subject.table.column(name).is_null().to_numpy()
+            column[missing] = f"without {_WORDS[name].partition(',')[0]}"
+    return column
+
+
+def _undeclared(subject: Subject) -> npt.NDArray[np.object_]:
+    classes = list(subject.info.classes)
+    labels = subject.frame["label"]
+    wrong = np.flatnonzero(labels.notna() & ~labels.isin(classes))
+    column = subject.texts(wrong, labels.to_numpy(dtype=object)[wrong])
+    if subject.has("boxes_xyxy"):
+        boxes = subject.boxes
+        stray = np.flatnonzero(~pd.Series(boxes.labels, dtype=object).isin(classes))
+        image = np.searchsorted(boxes.offsets, stray, side="right") - 1
+        column[image[::-1]] = [
+            f"box {place}: {label}" for place, label in zip((stray - boxes.offsets[image])[::-1], boxes.labels[stray][::-1], strict=True)
+        ]
+    return column
+
+
+def _labels_of_copies(subject: Subject) -> npt.NDArray[np.object_]:
+    """Say of each image whose bytes stand under several labels which."""
+    whole = subject.measured["decodes"].to_numpy(dtype=bool) & subject.frame["label"].notna().to_numpy()
+    several = np.bincount(subject.same_bytes)[subject.same_bytes] > 1
+    rows = np.flatnonzero(whole & several)
+    labels = subject.frame["label"].iloc[rows].reset_index(drop=True)
+    groups = pd.Series(subject.same_bytes[rows])
+    conflicting = np.flatnonzero(labels.groupby(groups).transform("nunique") > 1)
+    texts = labels.iloc[conflicting].groupby(groups.iloc[conflicting]).agg(lambda given: "labels " + " and ".join(sorted(set(given))))
+    return subject.texts(rows[conflicting], texts.reindex(groups.iloc[conflicting]).to_numpy(dtype=object))
+
+
+def examine_suspects(subject: Subject, suspects: pd.DataFrame) -> Part:
+    """Tell of likely wrong labels.
+
+    Args:
+        subject: The dataset.
+        suspects: What `label_errors.suspects` found; `index` is a row number.
+    """
+    found = suspects[suspects["issue"]]
+    rows = list(zip(found["label"], found["suggested"], found["quality"], strict=True))
+    column = subject.texts(
+        found["index"].to_numpy(), [f"{label}, rather {suggested} ({quality:.1%} for its label)" for label, suggested, quality in rows]
+    )
+    rule = subject.clean("label_errors", "labels look right", "label_error", "the label that a model of the other images gives")
+    return Part({"label_error": column}, {}, [rule])
