@@ -44,20 +44,13 @@ def import_data(
         lines.append(f"{len(summary.quarantined)} could not be taken; {quarantine} says why")
     if section_of(params, DataConfig).name != name:
         lines.append(f"To train on it: set data.name in params.yaml, or darkroom run --set data.name={name}")
-    lines.append(f"To keep this version: git add data/{name}.dvc data/.gitignore && git commit && git tag {name}@v{summary.dataset.version}")
+    lines.append(f"To keep it as a version: darkroom data commit {name} -m TEXT")
     return "\n".join(lines)
 
 
 def track(project: Path, folder: str) -> None:
     """Record a folder with DVC, as `dvc add` does."""
-    from dvc.repo import Repo
+    from components.dvc_repo import opened
 
-    from flows.pipeline import readable
-
-    with readable():
-        repo = Repo(str(project))
-        repo.scm_context.quiet = True
-        try:
-            repo.add(folder)
-        finally:
-            repo.close()
+    with opened(project) as repo:
+        repo.add(folder)
