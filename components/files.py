@@ -60,6 +60,11 @@ def explaining_full_disk(out: Path) -> Iterator[None]:
         raise
 
 
+def spreadsheet_safe(cell: str) -> str:
+    """Return a text for a CSV that people open in a spreadsheet: one that would run as a formula begins with an apostrophe (OWASP, CSV injection)."""
+    return f"'{cell}" if cell.lstrip()[:1] in ("=", "+", "-", "@") or cell[:1] in ("\t", "\r") else cell
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as file:

@@ -12,9 +12,9 @@ from pydantic import Field
 from components.config import Section
 from components.datasets.manifest import DatasetInfo, read_dataset
 from components.datasets.sources import open_source
-from components.datasets.writing import Mode, TooMuchQuarantined, WriteSummary, check_name, remapped_masks, write_dataset
+from components.datasets.writing import Mode, TooMuchQuarantined, WriteSummary, check_name, clear_remains, remapped_masks, write_dataset
 from components.errors import ConfigError, DataError, InputError
-from components.files import replacing
+from components.files import replacing, spreadsheet_safe
 from components.protocols import DatasetFormat, Quarantined, Source, plugin, plugin_names
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ def import_dataset(
             Nothing was changed.
     """
     config = config or ImportConfig()
+    clear_remains(root / name)
     check_name(name, root, mode)
     if version is not None and not version.strip():
         raise InputError("the version is empty; expected the data team's name for this state of the data, for example 1.0.0")
@@ -96,7 +97,7 @@ def _write_quarantine(items: list[Quarantined], path: Path) -> None:
     with replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image_id", "reason"])
-        writer.writerows((item.image_id, item.reason) for item in items)
+        writer.writerows((spreadsheet_safe(item.image_id), spreadsheet_safe(item.reason)) for item in items)
 
 
 def _format_of(source: Source, name: str | None) -> DatasetFormat:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import os
+import re
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from components.datasets.annotations import IGNORE, MAX_MASK_CLASSES, mask_png
-from components.datasets.headers import read_header
+from components.datasets.annotations import IGNORE
 from components.datasets.manifest import (
-    ANNOTATIONS,
-    COLUMNS,
     MANIFEST,
     SHARDS,
     DatasetInfo,
-    dataset_ref,
+    manifest_digest,
     read_dataset,
-    read_manifest,
+    read_table,
     write_dataset_info,
-    write_manifest,
+    write_table,
 )
+from components.datasets.rows import Rows
 from components.datasets.shards import MAX_SHARD_BYTES, ShardWriter
 from components.errors import DataError, InputError
 from components.files import replacing
@@ -37,9 +37,6 @@ from components.records import DatasetRef, Record
 Mode = Literal["new", "append", "replace"]
 #: What the stages write beside the datasets.
 RESERVED_NAMES = {"training", "splits", "splits.parquet"}
-_GIVEN_BY_THE_BYTES = [column for column in COLUMNS if column not in ("split", "group")] + ["mask_sha256"]
-#: Annotations whose cell is worth comparing; the mask is compared by its digest.
-_COMPARED = tuple(ANNOTATIONS)
 
 
 class WriteSummary(Record):
@@ -103,153 +100,45 @@ def write_dataset(
         InputError: The name is taken, an id comes twice, a row gives a column that belongs to the manifest, too much is quarantined, or
             there is no image. What was there before is untouched.
     """
-    check_name(info.name, root, mode)
     out = root / info.name
-    old = read_manifest(out) if mode == "append" else None
+    clear_remains(out)
+    check_name(info.name, root, mode)
+    old = read_table(out) if mode == "append" else None
     if mode == "append":
         info = _grown(read_dataset(out), info)
     with replacing(out) as folder:
         folder.mkdir(parents=True)
-        start = _link_shards(out, folder) if mode == "append" else 0
-        with ShardWriter(folder, max_shard_bytes, start) as shards, bar(f"import {info.name}", total or 0) as progress:
-            written = _Rows(info, shards, old, keep_damaged)
-            for image in images:
-                written.add(image)
-                progress.update()
-        _check_quarantine(info.name, written, max_bad)
-        frame = written.frame()
-        write_manifest(frame, folder / MANIFEST)
-        write_dataset_info(info, folder)
-        num_shards = shards.num_shards
+        with _held(folder):
+            start = _link_shards(out, folder) if mode == "append" else 0
+            with ShardWriter(folder, max_shard_bytes, start) as shards, bar(f"import {info.name}", total or 0) as progress:
+                rows = Rows(info, shards, old, keep_damaged)
+                for image in images:
+                    rows.add(image)
+                    progress.update()
+            _check_quarantine(info.name, rows, max_bad)
+            table = rows.table()
+            write_table(table, folder / MANIFEST)
+            write_dataset_info(info, folder)
+            num_shards = shards.num_shards
     return WriteSummary(
-        dataset=dataset_ref(out, frame),
+        dataset=DatasetRef(name=info.name, version=info.version, manifest_digest=manifest_digest(table), num_images=table.num_rows),
         path=out.as_posix(),
-        class_counts=class_counts(frame, info.classes),
-        **written.counts,
-        num_damaged=int(frame["height"].isna().sum()),
-        num_bytes=int(frame["length"].sum()),
+        class_counts=class_counts(table, info.classes),
+        **rows.counts,
+        num_damaged=table.column("height").null_count,
+        num_bytes=pc.sum(table.column("length")).as_py(),
         num_shards=num_shards,
-        quarantined=[(item.image_id, item.reason) for item in written.quarantined],
+        quarantined=[(item.image_id, item.reason) for item in rows.quarantined],
     )
 
 
-def class_counts(frame: pd.DataFrame, classes: Iterable[str]) -> dict[str, int]:
+def class_counts(table: pa.Table, classes: Iterable[str]) -> dict[str, int]:
     """Return how often each class is annotated in a manifest: images where images have labels, else boxes."""
-    counts = Counter(label for label in frame["label"] if label is not None)
-    for labels in frame["box_labels"].dropna() if not counts else ():
-        counts.update(labels)
-    return {name: counts[name] for name in classes}
-
-
-class _Rows:
-    """The rows of the manifest as images come in, on top of those that are there."""
-
-    def __init__(self, info: DatasetInfo, shards: ShardWriter, old: pd.DataFrame | None, keep_damaged: bool) -> None:
-        self.quarantined: list[Quarantined] = []
-        self.counts = {"num_added": 0, "num_relabelled": 0, "num_changed": 0, "num_unchanged": 0}
-        self._info, self._shards, self._keep_damaged = info, shards, keep_damaged
-        self._old = old
-        self._place = {} if old is None else {image_id: index for index, image_id in enumerate(old["image_id"])}
-        self._new: dict[str, dict[str, Any]] = {}
-
-    def add(self, image: ImportedImage | Quarantined) -> None:
-        """Take an image in, or note why not."""
-        if isinstance(image, Quarantined):
-            self.quarantined.append(image)
-            return
-        if not image.image_id.isprintable():  # an undecodable name has surrogates, which are not printable
-            self.quarantined.append(Quarantined(repr(image.image_id), "the name is no text in UTF-8, or has unprintable letters; rename the file"))
-            return
-        if image.image_id in self._new:
-            raise DataError(f"dataset {self._info.name}: image ids come twice: {image.image_id}; ids must be unique")
-        header = read_header(image.content)
-        if header is None and not self._keep_damaged:
-            self.quarantined.append(Quarantined(image.image_id, "empty file" if not image.content else "no image that can be read"))
-            return
-        taken = [column for column in image.row if column in _GIVEN_BY_THE_BYTES]
-        if taken:
-            raise DataError(f"{image.image_id}: the column '{taken[0]}' is the manifest's own; a source may not give it")
-        mask = None if image.mask is None else self._checked_mask(image, (header.height, header.width) if header else None)
-        if isinstance(mask, Quarantined):
-            self.quarantined.append(mask)
-            return
-        row = {
-            "image_id": image.image_id,
-            "sha256": hashlib.sha256(image.content).hexdigest(),
-            "height": header.height if header else None,
-            "width": header.width if header else None,
-            "orientation": header.orientation if header else None,
-            **image.row,
-            **({} if mask is None else {"mask_sha256": hashlib.sha256(mask).hexdigest()}),
-        }
-        self._new[image.image_id] = self._stored(row, image.content, mask)
-
-    def frame(self) -> pd.DataFrame:
-        """Return the whole manifest: old rows where they were, changed in place, new ones after them."""
-        added = [row for image_id, row in self._new.items() if image_id not in self._place]
-        changed = {self._place[image_id]: row for image_id, row in self._new.items() if image_id in self._place and row}
-        if self._old is None and not added:
-            raise DataError(f"dataset {self._info.name}: the source holds no images")
-        names = list(dict.fromkeys([*COLUMNS, *ANNOTATIONS, *(name for row in (*added, *changed.values()) for name in row)]))
-        new = pd.DataFrame(added, columns=names, dtype=object if not added else None)
-        if self._old is None:
-            return new
-        old = self._old.reindex(columns=[*self._old.columns, *(name for name in names if name not in self._old)])
-        if changed:
-            old = old.astype(object)
-            columns = {name: number for number, name in enumerate(old.columns)}
-            for index, row in changed.items():
-                for name, value in row.items():
-                    old.iat[index, columns[name]] = value
-        return pd.concat([old.astype(object), new.astype(object)], ignore_index=True) if added else old
-
-    def _stored(self, row: dict[str, Any], content: bytes, mask: bytes | None) -> dict[str, Any]:
-        """Return the row with where its bytes are; an empty one where the manifest says all of it already."""
-        old = None if self._old is None or row["image_id"] not in self._place else self._old.iloc[self._place[row["image_id"]]]
-        if old is None:
-            self.counts["num_added"] += 1
-        elif old["sha256"] != row["sha256"]:
-            self.counts["num_changed"] += 1
-        elif all(_same(old[name], row.get(name)) for name in _COMPARED):
-            self.counts["num_unchanged"] += 1
-            return {}
-        else:
-            self.counts["num_relabelled"] += 1
-        row = dict.fromkeys(ANNOTATIONS) | row
-        if old is None or old["sha256"] != row["sha256"]:
-            row["shard"], row["offset"], row["length"] = self._shards.add(row["image_id"], content)
-        if mask is None:
-            row["mask_shard"] = row["mask_offset"] = row["mask_length"] = None
-        elif old is None or old["mask_sha256"] != row["mask_sha256"]:
-            row["mask_shard"], row["mask_offset"], row["mask_length"] = self._shards.add(f"{row['image_id']}.mask.png", mask)
-        return row
-
-    def _checked_mask(self, image: ImportedImage, size_hw: tuple[int, int] | None) -> bytes | Quarantined:
-        mask = np.asarray(image.mask)
-        classes = self._info.classes
-        if len(classes) > MAX_MASK_CLASSES:
-            raise DataError(
-                f"dataset {self._info.name} has {len(classes)} classes; a mask can tell {MAX_MASK_CLASSES} apart. Map some of them together"
-            )
-        if size_hw and mask.shape != size_hw:
-            found = "×".join(map(str, mask.shape[::-1]))
-            return Quarantined(image.image_id, f"its mask is {found} pixels, the upright image {size_hw[1]}×{size_hw[0]}")
-        unknown = sorted(set(np.unique(mask).tolist()) - set(range(len(classes))) - {IGNORE})
-        if unknown:
-            return Quarantined(
-                image.image_id, f"its mask holds {', '.join(map(str, unknown[:5]))}, which are no classes; expected 0 to {len(classes) - 1}, or 255"
-            )
-        return mask_png(mask.astype(np.uint8))
-
-
-def _same(one: Any, other: Any) -> bool:
-    if one is None or other is None or isinstance(one, str) or isinstance(other, str):
-        return bool(one is other or one == other)
-    return bool(_plain(one) == _plain(other))
-
-
-def _plain(cell: Any) -> Any:
-    return [_plain(item) for item in cell] if isinstance(cell, (list, tuple, np.ndarray)) else cell
+    labels = table.column("label")
+    if labels.null_count == len(labels):
+        labels = pc.list_flatten(table.column("box_labels"))
+    counts = {found["values"]: found["counts"] for found in labels.value_counts().to_pylist()}
+    return {name: counts.get(name, 0) for name in classes}
 
 
 def _grown(old: DatasetInfo, new: DatasetInfo) -> DatasetInfo:
@@ -258,6 +147,34 @@ def _grown(old: DatasetInfo, new: DatasetInfo) -> DatasetInfo:
         raise InputError(f"{old.name} is for {old.task}, the new images for {new.task}; expected the same task. Import them under another name")
     classes = [*old.classes, *(name for name in new.classes if name not in old.classes)]
     return DatasetInfo(name=old.name, version=new.version or old.version, task=old.task, classes=classes)
+
+
+def clear_remains(out: Path) -> None:
+    """Clear away what a process that was killed while it wrote `out` left beside it; a version that it had just put aside comes back."""
+    mark = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{8}}\.(partial|replaced)")
+    for path in out.parent.iterdir() if out.parent.is_dir() else ():
+        found = mark.fullmatch(path.name)
+        if found and found[1] == "replaced" and not out.exists():
+            path.rename(out)
+        elif found and path.is_dir():
+            with _held(path) as dead:
+                if dead:
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Mark a folder as being written while the block runs, or as long as this process lives; False where another process does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        yield free
+    finally:
+        os.close(descriptor)
 
 
 def _link_shards(old: Path, new: Path) -> int:
@@ -274,7 +191,7 @@ def _link_shards(old: Path, new: Path) -> int:
     return max(numbers) + 1
 
 
-def _check_quarantine(name: str, written: _Rows, max_bad: float | None) -> None:
+def _check_quarantine(name: str, written: Rows, max_bad: float | None) -> None:
     bad, good = len(written.quarantined), sum(written.counts.values())
     if max_bad is not None and bad > max_bad * (bad + good):
         first = written.quarantined[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import InputError
-from components.files import replacing, sha256_of
+from components.files import replacing, sha256_of, spreadsheet_safe
 
 
 def write_folder(path: Path, text: str) -> None:
@@ -48,3 +48,8 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4, example of "abc"
+
+
+def test_formulas_become_text() -> None:
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1", "cat-1", "a=b", ""]
+    assert [spreadsheet_safe(text) for text in texts] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "'  =1", "cat-1", "a=b", ""]

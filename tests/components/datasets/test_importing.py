@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import hashlib
 import io
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from components.datasets.headers import FORMATS
 from components.datasets.importing import ImportConfig, import_dataset
 from components.datasets.manifest import DatasetInfo, read_dataset, read_manifest
-from components.datasets.shards import ShardReader
+from components.datasets.shards import ShardReader, ShardWriter
 from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError, InputError
 from components.protocols import ImportedImage
@@ -68,8 +75,8 @@ def test_what_cannot_be_taken_is_told_with_the_reason(source: Path, tmp_path: Pa
     assert summary.dataset.num_images == 3
     rows = list(csv.DictReader(quarantine.open()))
     assert [(row["image_id"], row["reason"]) for row in rows] == [
-        ("dog/broken.png", "no image that can be read"),
-        ("dog/empty.png", "empty file"),
+        ("dog/broken.png", f"no image that can be read (it is text: 'no image …'); expected one of {', '.join(FORMATS)}"),
+        ("dog/empty.png", "the file is empty"),
         ("dog/gone.png", "dog/gone.png cannot be read: No such file or directory"),
     ]
 
@@ -191,7 +198,7 @@ def test_what_is_no_layout_is_explained(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"not recognised; expected CLASS/image\.jpg"):
         import_dataset(str(tmp_path / "empty"), "pets", tmp_path)
-    with pytest.raises(ConfigError, match=r"unknown dataset format 'folder'.*image_folder, sklearn"):
+    with pytest.raises(ConfigError, match=r"unknown dataset format 'folder'.*image_folder, "):
         import_dataset(str(tmp_path / "empty"), "pets", tmp_path, format="folder")
 
 
@@ -201,3 +208,96 @@ def test_a_source_may_not_set_the_manifests_own_columns(tmp_path: Path) -> None:
     mixed = [ImportedImage(str(value), _png(1), {"label": "cat", "age": value}) for value in (1, "old")]
     with pytest.raises(DataError, match="the column 'age' cannot be stored"):
         write_dataset(mixed, INFO, tmp_path)
+
+
+def test_what_killed_imports_left_is_cleared_and_what_they_had_put_aside_comes_back(source: Path, tmp_path: Path) -> None:
+    import_dataset(str(source), "pets", tmp_path / "data")
+    aside = tmp_path / "data/.pets.0123abcd.replaced"
+    (tmp_path / "data/pets").rename(aside)
+    for name in (".pets.aaaaaaaa.partial", ".pets.bbbbbbbb.partial", ".pets.old.aaaaaaaa.partial", ".pets.notes"):
+        (tmp_path / "data" / name).mkdir()
+    alive = os.open(tmp_path / "data/.pets.bbbbbbbb.partial", os.O_RDONLY)
+    fcntl.flock(alive, fcntl.LOCK_EX)
+    assert import_dataset(str(source), "pets", tmp_path / "data", mode="append").num_unchanged == 3
+    left = sorted(path.name for path in (tmp_path / "data").iterdir())
+    assert left == [".pets.bbbbbbbb.partial", ".pets.notes", ".pets.old.aaaaaaaa.partial", "pets"], "what another process writes stays"
+    os.close(alive)
+    import_dataset(str(source), "pets", tmp_path / "data", mode="append")
+    assert not (tmp_path / "data/.pets.bbbbbbbb.partial").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
+def test_an_import_that_is_ended_halfway_leaves_the_version_before(source: Path, tmp_path: Path, number: signal.Signals) -> None:
+    import_dataset(str(source), "pets", tmp_path / "data")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "data/pets").rglob("*") if path.is_file()}
+    code = (
+        "import sys, time; from pathlib import Path; from components.datasets import writing, sources\n"
+        "from components.datasets.sources.folder import FolderSource\n"
+        "read = FolderSource._read\n"
+        "FolderSource._read = lambda self, name: (print(name, flush=True), time.sleep(0.5), read(self, name))[2]\n"
+        "from components.datasets.importing import import_dataset\n"
+        "import_dataset(sys.argv[1], 'pets', Path(sys.argv[2]), mode='replace')"
+    )
+    command = [sys.executable, "-c", code, str(source), str(tmp_path / "data")]
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.readline()
+        process.send_signal(number)
+    assert process.returncode != 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "data/pets").rglob("*") if path.is_file()} == before
+    import_dataset(str(source), "pets", tmp_path / "data", mode="replace")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["pets"]
+
+
+def test_a_full_disk_is_said_and_leaves_the_version_before(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_dataset(str(source), "pets", tmp_path / "data")
+
+    def full(_self: ShardWriter, _name: str, _content: bytes) -> tuple[str, int, int]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ShardWriter, "add", full)
+    with pytest.raises(InputError, match=r"the disk is full: .* nothing was changed"):
+        import_dataset(str(source), "pets", tmp_path / "data", mode="replace")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["pets"]
+    assert len(read_manifest(tmp_path / "data/pets")) == 3
+
+
+def test_names_that_are_not_utf_8_or_lead_outside_are_quarantined(tmp_path: Path) -> None:
+    (tmp_path / "photos/cat").mkdir(parents=True)
+    Path(os.fsdecode(os.fsencode(tmp_path / "photos/cat") + b"/\xe4.png")).write_bytes(_png(1))
+    (tmp_path / "photos/cat/=1+1.png").write_bytes(_png(2))
+    (tmp_path / "photos/cat/line\nbreak.png").write_bytes(_png(2))
+    quarantine = tmp_path / "quarantine.csv"
+    summary = import_dataset(str(tmp_path / "photos"), "pets", tmp_path / "data", config=ImportConfig(max_bad=1), quarantine=quarantine)
+    assert summary.dataset.num_images == 1
+    assert [row["image_id"] for row in csv.DictReader(quarantine.open())] == [r"'cat/line\nbreak.png'", r"'cat/\udce4.png'"]
+    outside = [ImportedImage(name, _png(1), {}) for name in ("../a.png", "/a.png", "fine.png")]
+    assert [name for name, _ in write_dataset(outside, INFO, tmp_path / "more").quarantined] == ["'../a.png'", "'/a.png'"]
+
+
+def test_what_would_run_as_a_formula_in_a_spreadsheet_is_text(tmp_path: Path) -> None:
+    quarantine = tmp_path / "quarantine.csv"
+    (tmp_path / "photos/=SUM(A1)").mkdir(parents=True)
+    (tmp_path / "photos/=SUM(A1)/good.png").write_bytes(_png(1))
+    (tmp_path / "photos/=SUM(A1)/bad.png").write_bytes(b"")
+    import_dataset(str(tmp_path / "photos"), "pets", tmp_path / "data", config=ImportConfig(max_bad=1), quarantine=quarantine)
+    assert next(csv.DictReader(quarantine.open()))["image_id"] == "'=SUM(A1)/bad.png"
+
+
+def test_metadata_of_an_appended_delivery_stands_beside_that_of_the_first(tmp_path: Path) -> None:
+    write_dataset([ImportedImage(f"{index}.png", _png(index), {"label": "cat", "age": index}) for index in range(3)], INFO, tmp_path)
+    more = [
+        ImportedImage("0.png", _png(0), {"label": "dog", "site": "north"}),
+        ImportedImage("9.png", _png(9), {"label": "cat", "age": 0.5, "site": "south"}),
+    ]
+    assert write_dataset(more, INFO, tmp_path, "append").num_relabelled == 1
+    frame = read_manifest(tmp_path / "pets")
+    assert frame["label"].tolist() == ["dog", "cat", "cat", "cat"]
+    assert frame["age"].tolist() == [0, 1, 2, 0.5]
+    assert frame["site"].tolist() == ["north", None, None, "south"]
+    with pytest.raises(DataError, match="columns cannot be stored"):
+        write_dataset([ImportedImage("8.png", _png(8), {"label": "cat", "site": 5})], INFO, tmp_path, "append")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.datasets.shards import ShardReader, ShardWriter
+from components.datasets.shards import ShardReader, ShardWriter, _header
 from components.errors import DataError
 
 
@@ -28,6 +28,13 @@ def test_every_image_comes_back_byte_for_byte_and_any_tar_reads_it(tmp_path_fact
                 assert file is not None
                 found[member.name] = (file.read(), member.mtime)
     assert found == {f"{'long/' * 40}{index}.png": (content, 0) for index, content in enumerate(contents)}
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=130), st.integers(0, 2**34))
+def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    assert _header(name, size) == info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def test_a_grown_dataset_keeps_its_full_shards(tmp_path: Path) -> None:

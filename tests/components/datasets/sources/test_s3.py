@@ -160,7 +160,7 @@ def test_a_server_that_keeps_failing_is_transient_and_leaves_the_version_before(
     assert not list((tmp_path / "data").iterdir())
 
 
-def test_a_killed_import_goes_on_where_it_was(photos: str, flaky: _Flaky, tmp_path: Path) -> None:
+def test_a_killed_import_goes_on_where_it_was(photos: str, flaky: _Flaky, s3_server: str, tmp_path: Path) -> None:
     flaky.failures = 0
     reached = threading.Event()
 
@@ -180,7 +180,7 @@ def test_a_killed_import_goes_on_where_it_was(photos: str, flaky: _Flaky, tmp_pa
     flaky.before = lambda _count: None
     time.sleep(0.5)
     before = len(flaky.answered)
-    changed = boto3.client("s3")
+    changed = boto3.client("s3", endpoint_url=s3_server)
     bucket, _, prefix = photos.removeprefix("s3://").partition("/")
     changed.put_object(Bucket=bucket, Key=f"{prefix}/cat/01.png", Body=_png(99))
     summary = import_dataset(photos, "pets", tmp_path / "data")
