@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from components.datasets.annotations import IGNORE, MAX_MASK_CLASSES, Mask, region_of_polygon
 from components.datasets.headers import read_header
+from components.datasets.shapes import region_of_box
 from components.errors import DataError
 from components.progress import bar
 from components.protocols import ImportedImage, Quarantined, Source
@@ -329,27 +330,9 @@ class Objects:
         return out
 
 
-def region_of_box(box_xyxy: Sequence[float], size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return the pixels whose centres lie in a box, bool (H, W)."""
-    height, width = size_hw
-    x0, y0, x1, y1 = box_xyxy
-    columns, rows = np.arange(width) + 0.5, np.arange(height) + 0.5
-    return ((rows >= y0) & (rows < y1))[:, None] & ((columns >= x0) & (columns < x1))[None, :]
-
-
 def finish_with_mask(objects: Objects, classes: Sequence[str]) -> Finish:
     """Return an `Entry.finish` that draws the mask of objects."""
     return lambda size_hw: ({}, objects.mask(classes, size_hw))
-
-
-def rotated(corners: Sequence[float], centre: tuple[float, float], degrees: float) -> list[float]:
-    """Turn points [x0, y0, x1, y1, …] clockwise (as seen, y downwards) about a centre."""
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    turned: list[float] = []
-    for x, y in zip(corners[::2], corners[1::2], strict=True):
-        dx, dy = x - centre[0], y - centre[1]
-        turned += [centre[0] + dx * cos - dy * sin, centre[1] + dx * sin + dy * cos]
-    return turned
 
 
 def read_images(source: Source, entries: Sequence[Entry]) -> Iterator[ImportedImage | Quarantined]:

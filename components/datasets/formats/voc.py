@@ -15,6 +15,7 @@ Segmentation for masks), or a folder's where there are no lists. Classes stand a
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -130,7 +131,7 @@ class Voc:
         return Reading(task, classes, chained(read_images(source, entries), bad.values(), lost, listed), total)
 
     def write(self, dataset: Dataset, out: Path) -> None:
-        """Write JPEGImages/ID, Annotations/ID.xml, SegmentationClass/ID.png, ImageSets and labelmap.txt.
+        """Write JPEGImages/ID, Annotations/ID.xml, SegmentationClass/ID.png, ImageSets and labelmap.txt; an ID's own JPEGImages stays where it is.
 
         Raises:
             DataError: There are outlines, which this XML has no place for; a class has a colon in its name; two images differ by suffix alone.
@@ -194,7 +195,7 @@ def _splits(source: Source, folder: str, by_key: Mapping[str, str]) -> dict[str,
         for line in source.read(name).decode("utf-8", "replace").splitlines():
             called = line.split(" ")[0].strip() if folder == "Main" and line.rstrip().endswith((" 1", " -1", " 0")) else line.strip()
             if called and not called.startswith("#"):
-                found.setdefault(by_key.get(called) or ends.get(called) or called, split)
+                found.setdefault(by_key.get(key_of(f"{called}.", _FOLDERS)) or ends.get(called) or called, split)
     return found
 
 
@@ -211,13 +212,15 @@ def _write(dataset: Dataset, out: Path) -> None:
         raise DataError(f"the class {wrong!r} cannot stand in labelmap.txt; expected a name without a colon, a line break or spaces around it")
     if any(any(row.polygons) for row in rows):
         raise DataError("there are outlines (polygons), and Pascal VOC's XML has a place for boxes alone; --without polygons leaves them out")
-    places = [Place(row.image_id, row.image_id if row.image_id.startswith("JPEGImages/") else f"JPEGImages/{row.image_id}") for row in rows]
-    stems = [place.path.removeprefix("JPEGImages/").rpartition(".")[0] for place in places]
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise DataError(f"two images are called {twice}, with different suffixes; both would have Annotations/{twice}.xml. Rename one")
+    base = _base_of([row.image_id for row in rows])
+    home = f"{base}JPEGImages/"
+    places = [Place(row.image_id, row.image_id if row.image_id.startswith(home) else home + row.image_id) for row in rows]
+    stems = [place.path.removeprefix(home).rpartition(".")[0] for place in places]
+    twice = next((key for key, count in Counter(key_of(place.path, _FOLDERS) for place in places).items() if count > 1), None)
+    if twice:
+        raise DataError(f"two images would have the annotations {twice}.xml; rename one of them")
     write_images(dataset, places, out)
-    segmentation = dataset.info.task == "segmentation"
+    segmentation, out = dataset.info.task == "segmentation", out / base
     _write_labelmap(classes, segmentation, out / "labelmap.txt")
     sets: dict[str, list[str]] = {}
     for index, (row, stem) in enumerate(zip(rows, stems, strict=True)):
@@ -235,6 +238,13 @@ def _write(dataset: Dataset, out: Path) -> None:
         path = out / "ImageSets" / ("Segmentation" if segmentation else "Main") / f"{split}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def _base_of(image_ids: Sequence[str]) -> str:
+    """Return the folders before JPEGImages where all ids have the same, such as VOCdevkit/VOC2012/."""
+    before = {image_id.partition("JPEGImages/")[0] if f"/{image_id}".find("/JPEGImages/") >= 0 else None for image_id in image_ids}
+    only = before.pop() if len(before) == 1 else None
+    return only or ""
 
 
 def _write_labelmap(classes: Sequence[str], segmentation: bool, path: Path) -> None:

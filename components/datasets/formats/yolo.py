@@ -230,15 +230,15 @@ def _splits(source: Source, said: Sequence[tuple[str, str]], files: Files) -> di
         for line in read_annotation(source, text).decode("utf-8", "replace").splitlines():
             if line.strip() and (image := _ending(line.strip(), files)):
                 out.setdefault(image, split)
-    for split, where in () if lists else said:
+    for side, where in () if lists else said:
         parts = posixpath.normpath(where).split("/")
         prefixes = ["/".join(parts[start:]) + "/" for start in range(len(parts))]
         prefix = next((prefix for prefix in prefixes if any(file.startswith(prefix) for file in files)), None)
         for file in files if prefix else ():
             if prefix and file.startswith(prefix):
-                out.setdefault(file, split)
+                out.setdefault(file, side)
     if out and not lists:
-        out = {file: split for file in files if (split := out.get(file) or split_in(file))}
+        out = {file: found for file in files if (found := out.get(file) or split_in(file))}
     return out if lists or out else None
 
 
