@@ -16,6 +16,7 @@ from components.datasets.policy import Policy
 from components.protocols import Context, NullTracker, plugin
 from components.training.loop import fit
 from components.training.options import FitOptions
+from components.training.problem import Problem
 
 EPOCHS, LR = 2, 0.01  # the first epoch warms up, the last is measured
 
@@ -69,7 +70,7 @@ def measure(model: str, options: dict[str, object], batch_size: int, num_batches
     def ours() -> float:
         rate = Rate()
         chosen = FitOptions.model_validate(settings | dict(fit_options))
-        fit(fresh(model, options), spec, task, evaluator, train, val, chosen, Policy(), context=Context(tracker=rate))
+        fit(Problem(fresh(model, options), spec, task, evaluator, train, val), chosen, Policy(), context=Context(tracker=rate))
         return rate.images_per_second
 
     def theirs() -> float:

@@ -114,6 +114,7 @@ def trained_digits(prepared_digits: Path, tmp_path_factory: pytest.TempPathFacto
     from components.training.loop import fit
     from components.training.model_files import save_model, train_record
     from components.training.options import FitOptions
+    from components.training.problem import Problem
 
     prepared = Prepared.open(prepared_digits)
     record = prepared.record
@@ -129,11 +130,9 @@ def trained_digits(prepared_digits: Path, tmp_path_factory: pytest.TempPathFacto
         training_digest=record.training_digest,
     )
     torch.manual_seed(0)
-    task = plugin("components.tasks", "task", "classification")
-    evaluator = plugin("components.evaluation.metrics", "task", "classification")(record.classes)
-    model = task.build_model(spec)
+    model = plugin("components.tasks", "task", "classification").build_model(spec)
     options = FitOptions(epochs=3, lr=0.01, batch_size=64, schedule="onecycle", device="cpu", precision="float32")
-    fitted = fit(model, spec, task, evaluator, prepared.split("train"), prepared.split("val"), options, Policy(), context=Context())
+    fitted = fit(Problem.of(model, spec, prepared), options, Policy(), context=Context())
     folder = tmp_path_factory.mktemp("models") / "dense"
     save_model(folder, model, spec)
     train_record(fitted, model, spec, loaded="random weights").save(folder / "summary.json")

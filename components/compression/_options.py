@@ -7,7 +7,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from components.config import Section
-from components.training.options import FitOptions
+from components.training.options import DistillOptions, FitOptions
+
+
+class RecoveryOptions(FitOptions):
+    """How a network is trained after channels were removed; the network before is its teacher."""
+
+    distill: DistillOptions = Field(default=DistillOptions(), description="learning from the network that was pruned, beside the targets")
 
 
 class CompressConfig(Section):
@@ -17,4 +23,4 @@ class CompressConfig(Section):
     variants: list[str] = Field(min_length=1, description="files of components/compression")
     target_macs: float = Field(default=0.5, gt=0, lt=1, description="share of the multiply-adds that stays at most")
     importance: Literal["magnitude", "taylor"] = Field(default="magnitude", description="what makes a channel worth keeping")
-    recovery: FitOptions = Field(default=FitOptions(epochs=3), description="training after channels were removed")
+    recovery: RecoveryOptions = Field(default=RecoveryOptions(epochs=3), description="training after channels were removed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,18 +18,18 @@ from torch import nn
 
 from components.compression._options import CompressConfig
 from components.datasets.policy import Policy
-from components.datasets.prepared import Prepared, PreparedSplit
+from components.datasets.prepared import Prepared
 from components.errors import DarkroomError, InputError
 from components.networks.structure import structure_of
 from components.progress import bar
-from components.protocols import Context, Evaluator, Task
-from components.protocols import plugin as find_plugin
+from components.protocols import Context
 from components.records import ModelSpec, TrainRecord
-from components.training.history import write_history
+from components.training.distillation import Distillation
 from components.training.loop import fit
-from components.training.model_files import load_model, save_model, train_record
+from components.training.model_files import load_model, write_training
 from components.training.multiply_adds import multiply_adds
 from components.training.options import FitOptions
+from components.training.problem import Problem
 from components.training.runtime import plain_runtime
 
 if TYPE_CHECKING:
@@ -55,27 +56,25 @@ class Pruned:
         """
         dense, spec = load_model(model)
         prepared = Prepared.open(data)
-        task: Task = find_plugin("components.tasks", "task", spec.task)
-        evaluator: Evaluator = find_plugin("components.evaluation.metrics", "task", spec.task)(spec.classes)
-        size = spec.preprocess.size_hw[0]
-        train, val = prepared.split("train", size), prepared.split("val", size)
-        network, pruned_spec = _prune(dense, spec, task, evaluator, train, options)
+        problem = Problem.of(dense, spec, prepared)
+        network, pruned_spec = _prune(problem, options)
         before, after = multiply_adds(dense, spec.preprocess), multiply_adds(network, spec.preprocess)
         log.info("pruned: %.3g of %.3g million multiply-adds are left (%.0f%%); recovering", after / 1e6, before / 1e6, 100 * after / before)
-        policy = Policy.model_validate(prepared.policy)
-        recovery = options.recovery
-        result = fit(network, pruned_spec, task, evaluator, train, val, recovery, policy, context=context, description="recover", start=True)
-        save_model(out, network, pruned_spec)
-        record = train_record(result, network, pruned_spec, loaded="the tuned model, pruned")
-        record.save(out / "summary.json")
-        write_history(out / "history.csv", result.history)
-        return record
+        result = fit(
+            replace(problem, model=network, spec=pruned_spec),
+            options.recovery,
+            Policy.model_validate(prepared.policy),
+            context=context,
+            description="recover",
+            start=True,
+            distillation=Distillation.of(problem.task, dense, options.recovery.distill),
+        )
+        return write_training(out, result, network, pruned_spec, loaded="the tuned model, pruned")
 
 
-def _prune(
-    dense: nn.Module, spec: ModelSpec, task: Task, evaluator: Evaluator, train: PreparedSplit, options: CompressConfig
-) -> tuple[nn.Module, ModelSpec]:
-    gradients = _gradients(dense, spec, task, evaluator, train) if options.importance == "taylor" else {}
+def _prune(problem: Problem, options: CompressConfig) -> tuple[nn.Module, ModelSpec]:
+    dense, spec = problem.model, problem.spec
+    gradients = _gradients(problem) if options.importance == "taylor" else {}
     target = options.target_macs * multiply_adds(dense, spec.preprocess)
 
     def cost(network: nn.Module) -> float:
@@ -222,12 +221,13 @@ def _tensors(outputs: object) -> list[torch.Tensor]:
     return [tensor for item in items for tensor in _tensors(item)]
 
 
-def _gradients(dense: nn.Module, spec: ModelSpec, task: Task, evaluator: Evaluator, train: PreparedSplit) -> Gradients:
+def _gradients(problem: Problem) -> Gradients:
     """Return the mean gradient of the loss over some training images, each parameter's by its name."""
+    task, train = problem.task, problem.train
     chosen = train.order[:: max(1, len(train.order) // _GRADIENT_IMAGES)]
-    targets = evaluator.targets(train.rows)
-    loss_options = task.loss_options(FitOptions().model_dump(), targets, spec.classes)
-    network, cpu, runtime = copy.deepcopy(dense).eval(), torch.device("cpu"), plain_runtime("cpu")
+    targets = problem.evaluator.targets(train.rows)
+    loss_options = task.loss_options(FitOptions().model_dump(), targets, problem.spec.classes)
+    network, cpu, runtime = copy.deepcopy(problem.model).eval(), torch.device("cpu"), plain_runtime("cpu")
     for first in range(0, len(chosen), _BATCH):
         batch = np.sort(chosen[first : first + _BATCH])
         images = runtime.images(torch.from_numpy(train.images[batch]).permute(0, 3, 1, 2))

@@ -14,6 +14,7 @@ from components.datasets.prepared import Prepared
 from components.errors import DataError
 from components.protocols import Context, plugin
 from components.records import TrainRecord
+from components.steps._training import train_into
 from components.training.options import FitOptions, LoopOptions
 
 log = logging.getLogger(__name__)
@@ -61,10 +62,9 @@ def finetune(config: FinetuneConfig, task: TaskConfig, data: Path, model: Path, 
     """
     from components.networks.augmentation import scaled
     from components.networks.models import head_names
-    from components.training.checkpoint import clear
-    from components.training.loop import fit
-    from components.training.model_files import load_model, write_training
+    from components.training.model_files import load_model
     from components.training.optimizers import gradual
+    from components.training.problem import Problem
     from components.training.resizing import resized
 
     prepared = Prepared.open(data)
@@ -74,23 +74,17 @@ def finetune(config: FinetuneConfig, task: TaskConfig, data: Path, model: Path, 
     if spec.classes != prepared.record.classes:
         raise DataError(f"{model} knows the classes {', '.join(spec.classes)}; {data} has {', '.join(prepared.record.classes)}. Run train again")
     network, spec = resized(learnt, network, spec, size)
-    context.tracker.set_tags({"dataset": prepared.record.dataset.name, "dataset_version": prepared.record.dataset.version, "model": spec.model})
-    result = fit(
-        network,
-        spec,
-        learnt,
-        plugin("components.evaluation.metrics", "task", task.name)(spec.classes),
-        prepared.split("train", size),
-        prepared.split("val", size),
+    record = train_into(
+        out,
+        Problem.of(network, spec, prepared),
         config.fit_options(),
         scaled(Policy.model_validate(prepared.policy), config.policy_strength),
         context=context,
+        loaded="the trained model",
         description=f"finetune {spec.model}",
         plan=gradual(network, head_names(network), config.lr_head, config.lr_backbone, config.unfreeze_epochs),
         start=True,
     )
-    record = write_training(out, result, network, spec, "the trained model")
-    clear(context.scratch)
     verdict = f"epoch {record.best_epoch} of {record.num_epochs} goes on" if record.best_epoch else "the model before goes on"
     log.info("%s on the validation images: %.4f before, %.4f after; %s", record.metric, record.start_value or 0.0, record.value, verdict)
     return record

@@ -14,6 +14,7 @@ from components.datasets.prepared import Prepared
 from components.errors import ConfigError
 from components.protocols import Context, plugin
 from components.records import ModelSpec, Preprocess, TrainRecord
+from components.steps._training import train_into
 from components.training.options import FitOptions
 
 log = logging.getLogger(__name__)
@@ -47,32 +48,24 @@ def train(config: TrainConfig, task: TaskConfig, data: Path, start: Path, out: P
         DataError: The data is missing, or a split is empty.
         InputError: The loss is no number any more, memory ran out, or the disk is full.
     """
-    from components.training.checkpoint import clear
     from components.training.initial import initial_model
-    from components.training.loop import fit
-    from components.training.model_files import write_training
+    from components.training.problem import Problem
 
     if not config.epochs and config.init == "random":
         raise ConfigError("train.epochs is 0 and train.init is random: nothing would be learnt. Set epochs, or init: registered or file:PATH")
     prepared = Prepared.open(data)
     learnt = plugin("components.tasks", "task", task.name)
     model, spec, loaded = initial_model(learnt, _spec(config, task, prepared), config.init, start, config.seed)
-    context.tracker.set_tags({"dataset": prepared.record.dataset.name, "dataset_version": prepared.record.dataset.version, "model": config.model})
-    result = fit(
-        model,
-        spec,
-        learnt,
-        plugin("components.evaluation.metrics", "task", task.name)(spec.classes),
-        prepared.split("train", task.image_size),
-        prepared.split("val", task.image_size),
+    record = train_into(
+        out,
+        Problem.of(model, spec, prepared),
         config,
         Policy.model_validate(prepared.policy),
         context=context,
+        loaded=loaded,
         description=f"train {config.model}",
         start=config.init == "registered" or config.init.startswith("file:"),
     )
-    record = write_training(out, result, model, spec, loaded)
-    clear(context.scratch)
     log.info(
         "%s, %.2f M parameters, %.1f M multiply-adds: %s %.4f on the validation images, from epoch %d of %d (%s)",
         *(config.model, record.num_parameters / 1e6, record.multiply_adds / 1e6, record.metric, record.value, record.best_epoch, record.num_epochs),

@@ -85,19 +85,18 @@ class Classification:
 
     def loss(self, model: nn.Module, images_NCHW: torch.Tensor, targets: Labels, options: Mapping[str, Any]) -> torch.Tensor:
         """Return the mean cross-entropy, each image with the weight of its class."""
+        return _cross_entropy(cast(torch.Tensor, model(images_NCHW)).float(), targets, options)
+
+    def distillation_losses(
+        self, model: nn.Module, teacher: nn.Module, images_NCHW: torch.Tensor, targets: Labels, options: Mapping[str, Any], temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the cross-entropy, and the Kullback-Leibler divergence of the softened probabilities times the temperature squared."""
+        with torch.no_grad():
+            taught = cast(torch.Tensor, teacher(images_NCHW)).float()
         logits = cast(torch.Tensor, model(images_NCHW)).float()
-        weights, smoothing = options["class_weights"], options["label_smoothing"]
-        if weights is not None:
-            weights = weights.to(logits.device)
-        if isinstance(targets, MixedLabels):
-            losses = [
-                functional.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing, reduction="none")
-                for labels in (targets.labels, targets.partners)
-            ]
-            return (losses[0] * targets.kept + losses[1] * (1 - targets.kept)).mean()
-        if weights is not None:  # divided by the images, not by their weights: a batch of one class still weighs as it should
-            return functional.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum") / len(logits)
-        return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        ours, theirs = (functional.log_softmax(outputs / temperature, dim=1) for outputs in (logits, taught))
+        divergence = functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+        return _cross_entropy(logits, targets, options), divergence * temperature**2
 
     def predict(self, model: nn.Module, images_NCHW: torch.Tensor) -> list[Any]:
         """Return the class probabilities of each image, float32 (C,)."""
@@ -107,6 +106,21 @@ class Classification:
     def deploy_graph(self, model: nn.Module, spec: ModelSpec) -> nn.Module:  # noqa: ARG002 - other tasks need the spec
         """Return images_NHWC uint8 → `logits` (N, C)."""
         return DeployGraph(model).eval()
+
+
+def _cross_entropy(logits: torch.Tensor, targets: Labels, options: Mapping[str, Any]) -> torch.Tensor:
+    weights, smoothing = options["class_weights"], options["label_smoothing"]
+    if weights is not None:
+        weights = weights.to(logits.device)
+    if isinstance(targets, MixedLabels):
+        losses = [
+            functional.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing, reduction="none")
+            for labels in (targets.labels, targets.partners)
+        ]
+        return (losses[0] * targets.kept + losses[1] * (1 - targets.kept)).mean()
+    if weights is not None:  # divided by the images, not by their weights: a batch of one class still weighs as it should
+        return functional.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum") / len(logits)
+    return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
 
 
 def _named_weights(wanted: Mapping[str, float], classes: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -70,3 +70,12 @@ class FitOptions(LoopOptions):
     """Everything the loop reads."""
 
     lr: float = Field(default=1e-3, gt=0, le=100, description="at the peak of the schedule")
+
+
+class DistillOptions(BaseModel):
+    """How much is learnt from a teacher's outputs (Hinton et al. 2015, arXiv:1503.02531)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    weight: float = Field(default=0.5, ge=0, le=1, description="share of the loss that is the distance from the teacher; 0: off, no teacher runs")
+    temperature: float = Field(default=4.0, gt=0, le=100, description="divides the logits of both: the higher, the more the unlikely classes count")

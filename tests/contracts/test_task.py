@@ -26,6 +26,7 @@ from components.records import DatasetRef, ModelSpec, Preprocess
 from components.training.inference import predict
 from components.training.loop import fit
 from components.training.options import FitOptions
+from components.training.problem import Problem
 
 SIDE = 8
 
@@ -204,7 +205,7 @@ def test_the_loop_learns_it(case: Case, tmp_path: Path) -> None:
     train, val = case.split(256, 1), case.split(48, 2)
     model = case.task.build_model(case.spec)
     options = FitOptions(epochs=8, batch_size=8, lr=0.02, schedule="onecycle", ema=0.9, accumulate=2)
-    result = fit(model, case.spec, case.task, case.evaluator, train, val, options, Policy(), context=Context(scratch=tmp_path), start=True)
+    result = fit(Problem(model, case.spec, case.task, case.evaluator, train, val), options, Policy(), context=Context(scratch=tmp_path), start=True)
     start = cast(float, result.start_value)
     assert result.value > max(0.8, start)
     statistics = case.evaluator.statistics(predict(case.task, model, val.images), case.evaluator.targets(val.rows))

@@ -31,6 +31,7 @@ from components.protocols import Context, plugin
 from components.training.loop import fit
 from components.training.model_files import load_model
 from components.training.options import FitOptions
+from components.training.problem import Problem
 import pandas as pd
 
 for folder in map(Path, sys.argv[1:]):
@@ -45,7 +46,7 @@ for folder in map(Path, sys.argv[1:]):
     split = PreparedSplit(expected["images"], rows, np.arange(4))
     options = FitOptions(epochs=1, lr=1e-3, batch_size=4, optimizer="sgd", device="cpu", precision="float32")
     evaluator = plugin("components.evaluation.metrics", "task", spec.task)(spec.classes)
-    trained = fit(model, spec, task, evaluator, split, split, options, Policy(), context=Context())
+    trained = fit(Problem(model, spec, task, evaluator, split, split), options, Policy(), context=Context())
     assert np.isfinite(trained.history[0]["train_loss"])
     graph = task.deploy_graph(model, spec)
     with torch.inference_mode():

@@ -18,6 +18,7 @@ from components.records import DatasetRef, ModelSpec, Preprocess
 from components.training.initial import initial_model
 from components.training.loop import Fit, fit
 from components.training.options import FitOptions
+from components.training.problem import Problem as Posed
 
 SIDE = 8
 CLASSES = ["north-west", "north-east", "south-west", "south-east"]
@@ -45,10 +46,11 @@ class Problem:
         return initial_model(self.task, spec, "random", None, seed)[0]  # type: ignore[arg-type]
 
     def fit(self, model: nn.Module, context: Context | None = None, policy: Policy | None = None, **keywords: Any) -> Fit:
-        extra = {name: keywords.pop(name) for name in ("plan", "start", "description") if name in keywords}
+        extra = {name: keywords.pop(name) for name in ("plan", "start", "description", "distillation") if name in keywords}
         options = FitOptions(**{"epochs": 2, "batch_size": 16, "lr": 0.01} | keywords)
         policy = policy or Policy(horizontal_flip=0.0, crop=0.1)
-        return fit(model, self.spec, self.task, self.evaluator, self.train, self.val, options, policy, context=context or Context(), **extra)
+        posed = Posed(model, self.spec, self.task, self.evaluator, self.train, self.val)
+        return fit(posed, options, policy, context=context or Context(), **extra)
 
 
 @pytest.fixture(scope="session")

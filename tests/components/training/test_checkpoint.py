@@ -33,7 +33,7 @@ def test_a_damaged_one_gives_way_to_the_one_before_and_is_named(tmp_path: Path, 
     newest = max(tmp_path.iterdir())
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
-    newest.write_bytes({"cut": content[:-100], "flipped": content, "empty": b""}[damage])
+    newest.write_bytes({"cut": bytes(content[:-100]), "flipped": bytes(content), "empty": b""}[damage])
     with caplog.at_level(logging.WARNING):
         assert checkpoints.latest() == {"epoch": 1}
     assert f"checkpoint {newest.name} is damaged" in caplog.text
