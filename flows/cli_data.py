@@ -38,6 +38,24 @@ def import_(
 
 
 @data.command()
+def export(
+    name: Annotated[str, typer.Argument(help="The dataset, or NAME@v1.2.0.")],
+    format_: Annotated[str, typer.Option("--format", help="coco, voc, yolo, image_folder or masks.")],
+    out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    without: Annotated[
+        list[str] | None, typer.Option(help="Leave out boxes, ignore, polygons, masks, labels or splits. Repeatable.", metavar="PART")
+    ] = None,
+) -> None:
+    """Write a dataset in another layout, image bytes as they are.
+
+    What was written is read again and compared before OUT appears; what the layout has no place for is refused.
+    """
+    from flows.data_commands import export_data
+
+    print(export_data(Path.cwd(), name, format_, out, without or []))
+
+
+@data.command()
 def commit(
     name: Annotated[str, typer.Argument(help="The dataset.")],
     message: Annotated[str, typer.Option("--message", "-m", help="What changed, for people.", metavar="TEXT")],

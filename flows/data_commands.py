@@ -48,6 +48,19 @@ def import_data(
     return "\n".join(lines)
 
 
+def export_data(project: Path, name: str, format_: str, out: Path, without: list[str]) -> str:
+    """Write a dataset in another layout, and return what was written."""
+    from components import datasets
+    from components.datasets.exporting import export_dataset
+
+    with datasets.open(name, project) as dataset:
+        summary = export_dataset(dataset, format_, out, without)
+    lines = [f"{summary.path}: {summary.num_images} images as {summary.format}, {summary.num_bytes / 2**20:.1f} MB; read again, and the same"]
+    if without or summary.left_out:
+        lines.append(f"not in it: {', '.join([*without, *(f'the column {column}' for column in summary.left_out)])}")
+    return "\n".join(lines)
+
+
 def track(project: Path, folder: str) -> None:
     """Record a folder with DVC, as `dvc add` does."""
     from components.dvc_repo import opened
