@@ -7,8 +7,8 @@ likelihood: Guo et al. 2017, "On calibration of modern neural networks" (ICML).
 
 **How it ranks.** By cleanlab's `self_confidence`, the calibrated probability of the given label: Northcutt, Jiang and Chuang 2021,
 "Confident learning: estimating uncertainty in dataset labels" (JAIR 70). With 2% of CIFAR-10's labels flipped it came to a higher
-average precision than `normalized_margin` (0.50 against 0.36 with 256 filters; benchmarks/label_errors.py holds today's figure). Which images to look at
-is cleanlab's `find_label_issues`.
+average precision than `normalized_margin` (0.50 against 0.36, measured with 256 filters; benchmarks/label_errors.py measures what is
+used now). Which images to look at is cleanlab's `find_label_issues`: with a weak model they are many, so look from the top.
 
 **Whose labels are judged.** Single labels of whole images. For the boxes of a detection dataset, give the crops as thumbnails and the
 boxes' classes as labels. A class with fewer images (or groups) than folds is left out: its labels are not judged, nor is it suggested.
