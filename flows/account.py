@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.tracking import runs
-from components.tracking.shipping import Shipper, mlflow_run_id
+from components.tracking.positions import mlflow_run_id
+from components.tracking.shipping import Shipper
 from flows import shipper
 from flows.stages import Outcome
 from flows.terminal import say

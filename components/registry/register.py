@@ -20,7 +20,7 @@ from components.registry.config import RegisterConfig, model_name
 from components.registry.lineage import Lineage, collect, tags
 from components.registry.session import open_registry
 from components.registry.versions import DIGEST_TAG, Version, versions
-from components.tracking.shipping import experiment_id
+from components.tracking.sending import experiment_id
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from components.records import BundleRecord, ExportRecord
 from components.registry.lineage import Lineage
 from components.registry.versions import fetch_bundle, resolve, versions
 from components.tracking import runs
-from components.tracking.shipping import mlflow_run_id, ship_pending
+from components.tracking.positions import mlflow_run_id
+from components.tracking.shipping import ship_pending
 from components.tracking.store import connect
 from tests.components.registry.conftest import Project
 

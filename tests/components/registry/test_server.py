@@ -18,7 +18,8 @@ from components.registry.config import PromoteConfig
 from components.registry.promote import judge_and_promote
 from components.registry.versions import fetch_bundle, versions
 from components.tracking import runs
-from components.tracking.shipping import mlflow_run_id, ship_pending
+from components.tracking.positions import mlflow_run_id
+from components.tracking.shipping import ship_pending
 from components.tracking.store import connect, server_command, tracking_uri
 from tests.components.registry.conftest import Project
 

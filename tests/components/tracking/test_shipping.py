@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from components.tracking import runs, shipping, store
-from components.tracking.shipping import Shipper, mlflow_run_id, ship_pending
+from components.tracking.positions import mlflow_run_id
+from components.tracking.shipping import Shipper, ship_pending
 
 
 @pytest.fixture
