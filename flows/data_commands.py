@@ -66,4 +66,4 @@ def track(project: Path, folder: str) -> None:
     from components.dvc_repo import opened
 
     with opened(project) as repo:
-        repo.add(folder)
+        repo.add(str(project.absolute() / folder))

@@ -129,12 +129,12 @@ def store(project: Path, name: str) -> str | None:
         TransientError: The remote is away; what has arrived stays.
     """
     with opened(project) as repo:
-        repo.add(f"data/{name}")
+        repo.add(str(project.absolute() / "data" / name))
         remote = repo.config["core"].get("remote")
         if remote is None:
             log.info("%s: no remote is set, so the bytes are on this machine alone; dvc remote add --default NAME URL", name)
             return None
-        repo.push(targets=[record_path(name)])
+        repo.push(targets=[str(project.absolute() / record_path(name))])
         return str(repo.config["remote"][remote]["url"])
 
 

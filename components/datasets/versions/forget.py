@@ -213,7 +213,7 @@ def _working_copy(project: Path, name: str, rebuilt: dict[str, Rebuilt], reason:
     path.write_text(_with_md5(text, found), encoding="utf-8")
     with opened(project) as repo:
         if (project / "data" / name).exists():
-            repo.checkout(targets=[record_path(name)], force=True)
+            repo.checkout(targets=[str(project.absolute() / record_path(name))], force=True)
     if git(project, "ls-files", "--", record_path(name)):
         message = f"data: {name} without images that had to be forgotten\n\n{reason}"
         git(project, "commit", "--quiet", "--only", "--file=-", "--", record_path(name), text=message)
@@ -266,6 +266,6 @@ def _refuse_changed(project: Path, name: str) -> None:
     if not (project / "data" / name).exists() or not (project / record_path(name)).exists():
         return
     with opened(project) as repo:
-        (stage,) = repo.stage.collect(record_path(name))
+        (stage,) = repo.stage.collect(str(project.absolute() / record_path(name)))
         if any(out.workspace_status() for out in stage.outs):
             raise InputError(f"data/{name} holds changes that DVC does not have; commit them first: darkroom data commit {name} -m TEXT")

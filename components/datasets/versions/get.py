@@ -95,7 +95,7 @@ def _bring(project: Path, name: str, force: bool) -> None:
     if not force:
         _refuse_unsaved(project, name)
     with opened(project) as repo:
-        repo.pull(targets=[record_path(name)], force=True)
+        repo.pull(targets=[str(project.absolute() / record_path(name))], force=True)
 
 
 def _refuse_unsaved(project: Path, name: str) -> None:
@@ -110,7 +110,7 @@ def _refuse_unsaved(project: Path, name: str) -> None:
     if not (project / record_path(name)).exists():
         raise InputError(f"data/{name} is there and DVC does not track it; keep it: darkroom data commit {name} -m TEXT; or say --force")
     with opened(project) as repo:
-        (stage,) = repo.stage.collect(record_path(name))
+        (stage,) = repo.stage.collect(str(project.absolute() / record_path(name)))
         if any(state != "deleted" for out in stage.outs for state in out.workspace_status().values()):
             raise InputError(f"data/{name} holds changes that no version has; keep them: darkroom data commit {name} -m TEXT; or say --force")
 
