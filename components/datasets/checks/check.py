@@ -21,7 +21,7 @@ from components.datasets.checks.label_errors import suspects as find_suspects
 from components.datasets.checks.report import Pictures, failures_of, write_page
 from components.datasets.checks.suite import KEYS, Part, Subject
 from components.datasets.expectations import Outcome, judge
-from components.datasets.manifest import DatasetInfo, manifest_digest, read_dataset, read_table, text_columns_as_objects
+from components.datasets.manifest import DatasetInfo, manifest_digest, read_dataset, read_table
 from components.datasets.shards import ShardReader
 from components.datasets.splits import write_near_duplicates
 from components.errors import DataError
@@ -84,14 +84,14 @@ def check(
     """
     info, table = read_dataset(data), read_table(data)
     looked = _look(config, data, info, table, reference, ray_address)
-    subject = Subject(info, table, text_columns_as_objects(looked.measured.select(list(files.COLUMNS))), config)
+    subject = Subject(info, table, looked.measured.select(list(files.COLUMNS)), config)
     with replacing(out) as folder:
         (folder / "pictures").mkdir(parents=True)
         findings = judge_subject(subject, looked, folder / "docs", _quarantined(left_out), reference)
         findings.verdict.save(folder / "verdict.json")
         failures = failures_of(findings.outcomes)
         failures.to_csv(folder / "failures.csv", index=False, lineterminator="\n")
-        pq.write_table(looked.measured.select(list(files.COLUMNS)), folder / "measurements.parquet", compression="zstd")
+        pq.write_table(subject.measurements, folder / "measurements.parquet", compression="zstd")
         pairs = looked.pairs.assign(first=subject.image_ids[looked.pairs["first"]], second=subject.image_ids[looked.pairs["second"]])
         write_near_duplicates(pairs[_PAIRS], folder / "near_duplicates.parquet")
         with ShardReader(data) as shards:

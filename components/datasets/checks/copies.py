@@ -35,8 +35,7 @@ def examine(subject: Subject, pairs: pd.DataFrame) -> Part:
         subject: The dataset.
         pairs: What `find_pairs` found.
     """
-    splits, _ = pd.factorize(subject.frame["split"])
-    groups = pd.factorize(subject.frame["group"])[0]
+    splits, groups = (pd.factorize(subject.frame[name])[0] for name in ("split", "group"))
     first, second = pairs["first"].to_numpy(dtype=np.int64), pairs["second"].to_numpy(dtype=np.int64)
     same_bytes = subject.same_bytes[first] == subject.same_bytes[second]
     across = (splits[first] != splits[second]) & (splits[first] >= 0) & (splits[second] >= 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from components.datasets.checks.suite import Part, Subject
+from components.datasets.checks.suite import Part, Subject, between
 from components.datasets.expectations import Rule
 from components.datasets.manifest import ANNOTATIONS, COLUMNS
 
@@ -38,6 +38,7 @@ def examine(subject: Subject, left_out: pd.DataFrame) -> Part:
     ids = pd.Series(subject.image_ids)
     repeated = np.flatnonzero(ids.duplicated(keep=False) & ids.notna())
     dataset = pd.DataFrame({"dataset": [subject.info.name], "images": [len(subject)], "classes": [len(subject.info.classes)]})
+    least = subject.config.min_images
     rules = [
         Rule(
             "missing_columns",
@@ -57,9 +58,11 @@ def examine(subject: Subject, left_out: pd.DataFrame) -> Part:
             "the manifest's types",
             subject.level("wrong_types"),
         ),
-        subject.bounds("missing_values", f"{', '.join(_ALWAYS_GIVEN[:-1])} and {_ALWAYS_GIVEN[-1]} are given", "missing", None, 0, table="columns"),
+        subject.bounds(
+            "missing_values", f"{', '.join(_ALWAYS_GIVEN[:-1])} and {_ALWAYS_GIVEN[-1]} are given", "missing", 0, 0, "a value", table="columns"
+        ),
         subject.clean("repeated_ids", "image ids are unique", "repeated_id", "each id once"),
-        subject.bounds("num_images", "there are enough images", "images", subject.config.min_images, None, table="dataset"),
+        subject.bounds("num_images", "there are enough images", "images", least, None, between(least, None), table="dataset"),
         Rule(
             "left_out",
             "the import took everything",
@@ -71,6 +74,6 @@ def examine(subject: Subject, left_out: pd.DataFrame) -> Part:
         ),
     ]
     if "label" in subject.needed:
-        rules.append(subject.bounds("num_classes", "there are two classes or more", "classes", 2, None, table="dataset"))
+        rules.append(subject.bounds("num_classes", "there are two classes or more", "classes", 2, None, between(2, None), table="dataset"))
     columns_of_images = {"repeated_id": subject.texts(repeated, "it stands several times")}
     return Part(columns_of_images, {"columns": columns, "dataset": dataset, "left_out": left_out}, rules)

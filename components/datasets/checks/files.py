@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.datasets.annotations import IGNORE, read_mask
 from components.datasets.checks.duplicates import fingerprint
 from components.datasets.checks.embedding import DIMENSIONS, embed
 from components.datasets.checks.label_errors import thumbnail
 from components.datasets.checks.masks import measure_mask
-from components.datasets.checks.suite import Part, Subject
+from components.datasets.checks.suite import Part, Subject, between
 from components.datasets.decoding import upright_rgb
 from components.datasets.headers import kind_of, open_image, suffix_fits
 from components.datasets.manifest import DatasetInfo
@@ -118,6 +119,7 @@ def _probe(content: bytes, image_id: str, extra: tuple[str, ...]) -> dict[str, A
     return found | measure(upright)._asdict()
 
 
+_NUMBERS = ("height", "width", "channels", "brightness", "contrast", "sharpness", "frames", "bits", "orientation")
 _KIND = ("format", "mode", "frames", "bits", "alpha", "orientation")
 _NOT_EMBEDDED = np.full(DIMENSIONS, np.nan, dtype=np.float32)
 
@@ -153,34 +155,36 @@ def examine(subject: Subject) -> Part:
     """Check the files."""
     measured, config = subject.measured, subject.config
     mode = measured["mode"]
-    frame = subject.frame
-    changed = np.flatnonzero(measured["sha256"].to_numpy() != frame["sha256"].to_numpy())
+    found = subject.measurements.column("sha256")
+    changed = np.flatnonzero(pc.fill_null(pc.not_equal(subject.table.column("sha256"), found), False))
     columns: dict[str, Any] = {
         "damage": measured["damage"],
-        "changed_bytes": subject.texts(changed, [f"SHA-256 {text[:12]}…" for text in measured["sha256"].iloc[changed]]),
+        "changed_bytes": subject.texts(changed, [f"SHA-256 {text[:12]}…" for text in found.take(pa.array(changed)).to_pylist()]),
         "wrong_suffix": measured["format"].where(measured["suffix_fits"].eq(False), None),
         "cmyk": mode.where(mode.eq("CMYK"), None),
         "alpha_mode": mode.where(measured["alpha"].eq(True), None),
         "palette_mode": mode.where(mode.isin(["P", "PA"]), None),
-        **{name: measured[name] for name in ("height", "width", "channels", "brightness", "contrast", "sharpness", "frames", "bits", "orientation")},
+        **{name: measured[name].astype("float64") for name in _NUMBERS},
     }
-    unclear = config.max_unclear
+    unclear, size, brightness = config.max_unclear, (config.size[0], config.size[1]), (config.brightness[0], config.brightness[1])
     rules = [
         subject.clean("damaged", "images decode", "damage", "a whole image file"),
         subject.clean("changed_bytes", "bytes are as imported", "changed_bytes", "the manifest's SHA-256"),
-        subject.bounds("size", "heights are in bounds", "height", *config.size, unit="pixels"),
-        subject.bounds("size", "widths are in bounds", "width", *config.size, unit="pixels"),
-        subject.bounds("channels", "channels are in bounds", "channels", 1, 4),
-        subject.bounds("brightness", "brightness is in bounds", "brightness", *config.brightness, max_share=unclear),
-        subject.bounds("contrast", "contrast is enough", "contrast", config.min_contrast, None, max_share=unclear),
-        subject.bounds("sharpness", "sharpness is enough", "sharpness", config.min_sharpness, None),
-        subject.bounds("animated", "images have one frame", "frames", None, 1, unit="frame; the first is used"),
+        subject.bounds("size", "heights are in bounds", "height", *size, between(*size, "pixels")),
+        subject.bounds("size", "widths are in bounds", "width", *size, between(*size, "pixels")),
+        subject.bounds("channels", "channels are in bounds", "channels", 1, 4, between(1, 4)),
+        subject.bounds("brightness", "brightness is in bounds", "brightness", *brightness, between(*brightness), max_share=unclear),
+        subject.bounds(
+            "contrast", "contrast is enough", "contrast", config.min_contrast, None, f"at least {config.min_contrast:g}", max_share=unclear
+        ),
+        subject.bounds("sharpness", "sharpness is enough", "sharpness", config.min_sharpness, None, f"at least {config.min_sharpness:g}"),
+        subject.bounds("animated", "images have one frame", "frames", 1, 1, "one frame; the first is used"),
         subject.clean("wrong_suffix", "names say what the files are", "wrong_suffix", "the suffix of its format; the bytes decide"),
-        subject.bounds("deep", "channels have 8 bits", "bits", None, 8, unit="bits; of more the high byte is used"),
+        subject.bounds("deep", "channels have 8 bits", "bits", 1, 8, "at most 8 bits; of more the high byte is used"),
         subject.clean("cmyk", "no image is CMYK", "cmyk", "RGB or gray; it is converted without a colour profile"),
         subject.clean("alpha", "no image is transparent", "alpha_mode", "no alpha; it is laid over white"),
         subject.clean("palette", "no image has a palette", "palette_mode", "RGB or gray; palettes are resolved"),
-        subject.bounds("rotated", "images are stored upright", "orientation", None, 1, unit="as EXIF's orientation; it is applied"),
+        subject.bounds("rotated", "images are stored upright", "orientation", 1, 1, "1 as EXIF's orientation; others are applied"),
     ]
     if subject.has("mask_sha256"):
         masks = _masks(subject)

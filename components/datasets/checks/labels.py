@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.datasets.checks.suite import Part, Subject
-from components.datasets.expectations import Rule
+from components.datasets.checks.suite import Part, Subject, between
 
 _WORDS = {"label": "a label", "boxes_xyxy": "boxes, or an empty list", "mask_sha256": "a mask"}
 
@@ -36,19 +35,11 @@ def examine(subject: Subject) -> Part:
     if counts is None:
         return Part(columns, {}, rules)
     classes = pd.DataFrame({"class": list(subject.info.classes), "images": counts, "share": counts / num_images})
-    least, most = config.min_class_images, config.max_class_images
+    least, most, share = config.min_class_images, config.max_class_images, (config.class_share[0], config.class_share[1])
     rules += [
-        Rule(
-            "unused_classes",
-            "each class has an image",
-            "classes",
-            "ExpectColumnValuesToBeBetween",
-            {"column": "images", "min_value": 1},
-            "at least one image",
-            subject.level("unused_classes"),
-        ),
-        subject.bounds("class_images", "each class has its images", "images", least, most, table="classes"),
-        subject.bounds("class_share", "class shares are in bounds", "share", *config.class_share, table="classes"),
+        subject.bounds("unused_classes", "each class has an image", "images", 1, None, "at least one image", table="classes"),
+        subject.bounds("class_images", "each class has its images", "images", least, most, between(least, most), table="classes"),
+        subject.bounds("class_share", "class shares are in bounds", "share", *share, between(*share), table="classes"),
     ]
     return Part(columns, {"classes": classes}, rules)
 

@@ -29,7 +29,7 @@ def examine(subject: Subject) -> Part:
 
 def _boxes(subject: Subject) -> Part:
     config, flat = subject.config, subject.boxes
-    known = {name: subject.measured[name].fillna(subject.frame[name].astype("float64")) for name in ("height", "width")}
+    known = {name: subject.measured[name].fillna(subject.table.column(name).to_pandas().astype("float64")) for name in ("height", "width")}
     boxes = box_table(subject.image_ids, flat.offsets, flat.boxes_xyxy, flat.labels, known["height"], known["width"])
     image = np.repeat(np.arange(len(subject)), np.diff(flat.offsets))
     shorter = boxes[["width", "height"]].min(axis=1)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from components.datasets.annotations import FlatBoxes, flat_boxes
 from components.datasets.checks.config import Level, ValidateConfig
 from components.datasets.expectations import Rule
-from components.datasets.manifest import ANNOTATIONS, DatasetInfo, frame_of
+from components.datasets.manifest import ANNOTATIONS, DatasetInfo, frame_of, text_columns_as_objects
 
 #: The annotation columns that a task cannot do without; the first says whether an image is annotated.
 NEEDED: dict[str, tuple[str, ...]] = {"classification": ("label",), "detection": ("boxes_xyxy", "box_labels"), "segmentation": ("mask_sha256",)}
@@ -32,13 +32,13 @@ class Subject:
     Attributes:
         info: Its name, task and classes.
         table: Its manifest.
-        measured: What was measured of the images, a row each (see `files.COLUMNS`).
+        measurements: What was measured of the images, a row each (see `files.COLUMNS`).
         config: What it has to be.
     """
 
     info: DatasetInfo
     table: pa.Table
-    measured: pd.DataFrame
+    measurements: pa.Table
     config: ValidateConfig
 
     def __len__(self) -> int:
@@ -46,8 +46,13 @@ class Subject:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The manifest but for boxes and polygons."""
-        return frame_of(self.table.select(["image_id", "sha256", "split", "group", "label", "height", "width"]))
+        """The manifest's image_id, split, group and label."""
+        return frame_of(self.table.select(["image_id", "split", "group", "label"]))
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """What was measured, but for the texts that stand in the manifest, too."""
+        return text_columns_as_objects(self.measurements.drop_columns(["image_id", "sha256"]))
 
     @cached_property
     def image_ids(self) -> Texts:
@@ -57,7 +62,7 @@ class Subject:
     @cached_property
     def same_bytes(self) -> npt.NDArray[np.int64]:
         """A number for each image; those with the same bytes have the same."""
-        return np.asarray(pd.factorize(self.frame["sha256"])[0], dtype=np.int64)
+        return np.asarray(self.table.column("sha256").combine_chunks().dictionary_encode().indices, dtype=np.int64)
 
     @cached_property
     def boxes(self) -> FlatBoxes:
@@ -94,21 +99,11 @@ class Subject:
         return Rule(key, name, "images", "ExpectColumnValuesToBeNull", options, expected, self.level(key))
 
     def bounds(
-        self,
-        key: str,
-        name: str,
-        column: str,
-        low: float | None,
-        high: float | None,
-        *,
-        table: str = "images",
-        max_share: float = 0.0,
-        unit: str = "",
+        self, key: str, name: str, column: str, low: float, high: float | None, expected: str, *, table: str = "images", max_share: float = 0.0
     ) -> Rule:
-        """Return the rule that the numbers of a column are in bounds, or most of them."""
+        """Return the rule that the numbers of a column (float64 or int64: others are judged in a loop) are in bounds, or most of them."""
         options = {"column": column, "min_value": low, "max_value": high, "mostly": 1 - max_share}
-        expected = f"at least {low:g}" if high is None else f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
-        return Rule(key, name, table, "ExpectColumnValuesToBeBetween", options, f"{expected} {unit}".strip(), self.level(key))
+        return Rule(key, name, table, "ExpectColumnValuesToBeBetween", options, expected, self.level(key))
 
 
 @dataclass
@@ -124,3 +119,8 @@ class Part:
     columns: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
+
+
+def between(low: float, high: float | None, unit: str = "") -> str:
+    """Return bounds for people."""
+    return (f"at least {low:g}" if high is None else f"{low:g} to {high:g}") + (f" {unit}" if unit else "")
