@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from components.datasets.dataset import Dataset
-    from components.records import ModelSpec, TrainRecord
+    from components.records import ModelSpec, Preprocess, TrainRecord
 
     Array = npt.NDArray[Any]
 
@@ -92,6 +92,14 @@ class Figures(Protocol):
         """Draw PNG files into `folder` from what the task's own evaluator says of each image, float64 (N, K)."""
         ...
 
+    def marked(self, image: Array, annotation: Any, classes: Sequence[str]) -> Array:
+        """Draw a target or a prediction, in the image's pixels, over an image, uint8 (H, W, 1 or 3); return uint8 (H, W, 1 or 3)."""
+        ...
+
+    def judged(self, image: Array, target: Any, prediction: Any, classes: Sequence[str]) -> Array:
+        """Draw truth beside prediction, both in the image's pixels, as one picture, uint8 (H, W', 1 or 3)."""
+        ...
+
 
 class Task(Protocol):
     """What is learnt. Images reach it as float NCHW in 0..1 on the training device; the network normalises them."""
@@ -102,8 +110,26 @@ class Task(Protocol):
         """Return the network with random weights: images_NCHW in 0..1 → raw outputs. A pruned `spec.structure` is applied."""
         ...
 
+    def head_names(self, model: nn.Module) -> list[str]:
+        """Return the names of the parameters that have a row for each class, the last of the network."""
+        ...
+
+    def place(self, targets: Sequence[Any], sizes_hw: Sequence[tuple[int, int]], preprocess: Preprocess) -> Sequence[Any]:
+        """Bring targets into the network's pixels, once, before training.
+
+        Args:
+            targets: As `Evaluator.targets` returns them, in pixels of the upright originals.
+            sizes_hw: Height and width of each original.
+            preprocess: How the originals become what the network sees.
+        """
+        ...
+
     def collate(self, targets: Sequence[Any], device: torch.device) -> Any:
-        """Return the targets of one batch (items of `Evaluator.targets`) in the form that `augment` and `loss` take."""
+        """Return the targets of one batch (items of `place`) in the form that `augment` and `loss` take."""
+        ...
+
+    def separate(self, targets: Any) -> Sequence[Any]:
+        """Return one target an image, as `place` does, from what `augment` returned: for pictures."""
         ...
 
     def augment(self, images_NCHW: torch.Tensor, targets: Any, policy: Any, generator: torch.Generator) -> tuple[torch.Tensor, Any]:
@@ -111,6 +137,9 @@ class Task(Protocol):
 
         The one place where images are uint8 as they are stored: flips and crops move a quarter of the bytes. It may return
         uint8, or float in 0..1.
+
+        Raises:
+            ConfigError: The policy asks for what the targets cannot follow.
         """
         ...
 
@@ -118,7 +147,7 @@ class Task(Protocol):
         """Return what `loss` takes as `options`, from the step's settings and all training targets (class weights, label smoothing).
 
         Raises:
-            ConfigError: A setting does not fit the classes.
+            ConfigError: A setting does not fit the classes or the task.
         """
         ...
 
@@ -127,7 +156,7 @@ class Task(Protocol):
         ...
 
     def predict(self, model: nn.Module, images_NCHW: torch.Tensor) -> list[Any]:
-        """Return one torch-free prediction an image, as the evaluator and `serving/` know it."""
+        """Return one torch-free prediction an image as `Postprocess.predictions` does, in the network's pixels."""
         ...
 
     def deploy_graph(self, model: nn.Module, spec: ModelSpec) -> nn.Module:
@@ -135,11 +164,35 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Distiller(Protocol):
+    """A task whose network can learn from another network's outputs besides the targets (knowledge distillation); a task may have it."""
+
+    def distillation_losses(
+        self, model: nn.Module, teacher: nn.Module, images_NCHW: torch.Tensor, targets: Any, options: Mapping[str, Any], temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return two scalars of one batch: `Task.loss`, and how far the model's outputs are from the teacher's.
+
+        Args:
+            model: It learns.
+            teacher: Frozen, in evaluation mode; no gradient goes through it.
+            images_NCHW: As in `Task.loss`.
+            targets: As in `Task.loss`.
+            options: As in `Task.loss`.
+            temperature: Softens both networks' outputs; the distance keeps its scale whatever it is.
+        """
+        ...
+
+
 class Postprocess(Protocol):
     """The torch-free half of `Task.predict`: what stands behind an artifact's graph."""
 
     def predictions(self, outputs: Mapping[str, Array]) -> list[Any]:
-        """Return one prediction an image from the outputs of the artifact, equal in form to `Task.predict`'s."""
+        """Return one prediction an image from the outputs of the artifact, equal in form to `Task.predict`'s: in the network's pixels."""
+        ...
+
+    def restore(self, prediction: Any, size_hw: tuple[int, int], preprocess: Preprocess) -> Any:
+        """Return a prediction in the pixels of its upright original, of height and width `size_hw`: the form that evaluators and people know."""
         ...
 
     def columns(self, prediction: Any, classes: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ Legend: N images, K boxes of an image, H height, W width in pixels.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -22,17 +21,26 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image
 
+from components.datasets.masks import IGNORE, MAX_MASK_CLASSES, VOC_COLOURS, Mask, mask_png, read_mask
 from components.errors import DataError
 
-#: The mask's value of a pixel that belongs to no class.
-IGNORE = 255
-#: As many classes as a mask of 8 bits can tell apart.
-MAX_MASK_CLASSES = 255
+__all__ = [
+    "IGNORE",
+    "MAX_MASK_CLASSES",
+    "VOC_COLOURS",
+    "Boxes",
+    "FlatBoxes",
+    "Mask",
+    "boxes_of",
+    "flat_boxes",
+    "mask_of_polygons",
+    "mask_png",
+    "read_mask",
+    "region_of_polygon",
+]
 
 Boxes = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.uint8]
 
 
 class FlatBoxes(NamedTuple):
@@ -79,31 +87,6 @@ def flat_boxes(table: pa.Table) -> FlatBoxes:
     return FlatBoxes(offsets, boxes, np.asarray(pc.list_flatten(labels).to_pylist(), dtype=object), ignored)
 
 
-def mask_png(mask_HW: Mask) -> bytes:
-    """Return a mask as an indexed PNG; equal masks give equal bytes on one machine, equal pixels on all."""
-    image = Image.fromarray(mask_HW).convert("L")
-    image.putpalette(_PALETTE)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=6)
-    return buffer.getvalue()
-
-
-def read_mask(content: bytes) -> Mask:
-    """Return the class indices of a mask, uint8 (H, W).
-
-    Raises:
-        DataError: It is no indexed or grey PNG of 8 bits.
-    """
-    try:
-        image = Image.open(io.BytesIO(content), formats=("PNG",))
-        image.load()
-    except Exception as error:  # Pillow's readers raise whatever they trip over
-        raise DataError(f"the mask is damaged: {error}") from error
-    if image.mode not in ("P", "L", "1"):
-        raise DataError(f"the mask's pixels are {image.mode}; expected an indexed PNG: one number a pixel, the index of its class")
-    return np.asarray(image if image.mode != "1" else image.convert("P"), dtype=np.uint8)
-
-
 def mask_of_polygons(
     polygons: Sequence[Sequence[Sequence[float]]], values: Sequence[int], size_hw: tuple[int, int], background: int = IGNORE
 ) -> Mask:
@@ -147,12 +130,3 @@ def region_of_polygon(rings: Sequence[Sequence[float]], size_hw: tuple[int, int]
     if not whole:
         return np.zeros(size_hw, dtype=np.bool_)
     return np.asarray(rle.decode(rle.merge(rle.frPyObjects(whole, height, width))), dtype=np.bool_)
-
-
-def _colours() -> list[tuple[int, ...]]:
-    """Return Pascal VOC's palette: the bits of an index spread over red, green and blue from the highest bit down."""
-    return [tuple(sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)) for index in range(256)]
-
-
-VOC_COLOURS = _colours()
-_PALETTE = [channel for colour in VOC_COLOURS for channel in colour]

@@ -14,7 +14,10 @@ from typing import Any
 import components
 
 #: What serving needs of Darkroom; none of it needs torch (import-linter holds that).
-_PACKED = ("__init__.py", "errors.py", "files.py", "protocols.py", "records.py", "serving", "datasets/__init__.py", "datasets/headers.py")
+_PACKED = (
+    *("__init__.py", "errors.py", "files.py", "protocols.py", "records.py", "serving"),
+    *(f"datasets/{name}.py" for name in ("__init__", "decoding", "headers", "masks")),
+)
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "pydantic")
 
 

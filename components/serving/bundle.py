@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from components.errors import ConfigError, DataError, unknown_name
 from components.files import sha256_of
 from components.protocols import Postprocess, plugin
 from components.records import BundleRecord, ExportRecord, ModelSpec
-from components.serving.image import prepare
+from components.serving.image import PreparedImage, prepare
 from components.serving.metadata import unpack
 from components.serving.onnx_runner import OnnxRunner
+from components.serving.restoring import restored
 
 _BATCH = 64
 
@@ -76,11 +76,11 @@ class Bundle:
         for start in range(0, len(contents), _BATCH):
             batch = range(start, min(start + _BATCH, len(contents)))
             images = [self.prepare(contents[index], names[index] if names else f"image {index}") for index in batch]
-            predictions += self.predict_images(np.stack(images))
+            predictions += self.predict_images(images)
         return predictions
 
-    def prepare(self, content: bytes, name: str) -> npt.NDArray[np.uint8]:
-        """Return an image file as the artifact takes it, uint8 (H, W, C).
+    def prepare(self, content: bytes, name: str) -> PreparedImage:
+        """Return an image file as the artifact takes it, and the size it had.
 
         Raises:
             DataError: It is damaged.
@@ -90,9 +90,10 @@ class Bundle:
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
 
-    def predict_images(self, images_NHWC: npt.NDArray[np.uint8]) -> list[Any]:
-        """Predict from prepared images, uint8 (N, H, W, C); one prediction an image, as the evaluator knows it."""
-        return self.postprocess.predictions(self.runner(images_NHWC))
+    def predict_images(self, images: Sequence[PreparedImage]) -> list[Any]:
+        """Predict from prepared images; one prediction an image, as the evaluator knows it, in the pixels of its original."""
+        predictions = self.postprocess.predictions(self.runner(np.stack([image.pixels for image in images])))
+        return restored(self.postprocess, predictions, [image.size_hw for image in images], self.spec.preprocess)
 
     def columns(self, prediction: Any) -> dict[str, Any]:
         """Return a prediction as a row for people and tables."""

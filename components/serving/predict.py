@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from components import progress
 from components.datasets.headers import FORMATS
 from components.errors import DataError
 from components.serving.bundle import Bundle
+from components.serving.image import PreparedImage
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def table(rows: Iterable[PredictedRow]) -> str:
 def _predict_batch(bundle: Bundle, paths: Sequence[Path]) -> Iterator[PredictedRow]:
     prepared = [_prepare(bundle, path) for path in paths]
     images = [image for image in prepared if not isinstance(image, str)]
-    predictions = iter(bundle.predict_images(np.stack(images)) if images else [])
+    predictions = iter(bundle.predict_images(images) if images else [])
     for path, image in zip(paths, prepared, strict=True):
         if isinstance(image, str):
             yield PredictedRow(path, None, image)
@@ -100,7 +99,7 @@ def _predict_batch(bundle: Bundle, paths: Sequence[Path]) -> Iterator[PredictedR
             yield PredictedRow(path, bundle.columns(next(predictions)))
 
 
-def _prepare(bundle: Bundle, path: Path) -> npt.NDArray[np.uint8] | str:
+def _prepare(bundle: Bundle, path: Path) -> PreparedImage | str:
     try:
         return bundle.prepare(path.read_bytes(), path.name)
     except DataError as error:

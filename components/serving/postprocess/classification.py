@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from components.records import Preprocess
+
 
 class Classification:
     """A `Postprocess`; a prediction is a float32 array (C,) of probabilities."""
@@ -18,6 +20,15 @@ class Classification:
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: npt.NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
         return list(probabilities)
+
+    def restore(
+        self,
+        prediction: npt.NDArray[np.float32],
+        size_hw: tuple[int, int],  # noqa: ARG002 - the seam's signature
+        preprocess: Preprocess,  # noqa: ARG002
+    ) -> npt.NDArray[np.float32]:
+        """Return the prediction: it knows no pixels."""
+        return prediction
 
     def columns(self, prediction: npt.NDArray[np.float32], classes: Sequence[str]) -> dict[str, Any]:
         """Return `label`, its `score` and the `probabilities` by class name."""

@@ -61,7 +61,7 @@ def test_training_reads_each_image_as_serving_prepares_it(tmp_path: Path) -> Non
                 for pixels, image_id in zip(part.images, part.rows["image_id"], strict=True):
                     row = frame.set_index("image_id").loc[image_id]
                     content = shards.read(row["shard"], row["offset"], row["length"])
-                    np.testing.assert_array_equal(pixels, prepare(content, Preprocess(size_hw=(size, size), channels=3, resize="crop")))
+                    np.testing.assert_array_equal(pixels, prepare(content, Preprocess(size_hw=(size, size), channels=3, resize="crop")).pixels)
 
 
 def test_mean_and_spread_are_those_of_the_training_images(tmp_path: Path) -> None:
