@@ -56,6 +56,27 @@ def export(
 
 
 @data.command()
+def check(
+    name: Annotated[str, typer.Argument(help="The dataset.")],
+    against: Annotated[
+        str | None, typer.Option(help="Compare with NAME@v1.2.0, a dataset's folder, or none. [default: the version approved last]")
+    ] = None,
+    labels: Annotated[bool | None, typer.Option("--labels/--no-labels", help="Look for likely wrong labels. [default: as params.yaml says]")] = None,
+    ray: Annotated[str | None, typer.Option(help="Look at the images on a Ray cluster.", metavar="ADDRESS")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Say what is wrong with a dataset, as the stage validate does.
+
+    Exit code 3: it may not be trained on. Rules, bounds and levels stand in params.yaml, section validate.
+    """
+    from flows.data_checks import check_data
+
+    text, code = check_data(Path.cwd(), name, against, labels, ray, json_)
+    print(text)
+    raise typer.Exit(code)
+
+
+@data.command()
 def commit(
     name: Annotated[str, typer.Argument(help="The dataset.")],
     message: Annotated[str, typer.Option("--message", "-m", help="What changed, for people.", metavar="TEXT")],

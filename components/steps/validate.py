@@ -8,6 +8,7 @@ from pathlib import Path
 from components.datasets.checks.check import check
 from components.datasets.checks.config import ValidateConfig
 from components.datasets.checks.report import headline, refusal_of
+from components.datasets.dataset import Dataset
 from components.errors import GateRefused
 from components.records import Verdict
 
@@ -27,7 +28,11 @@ def validate(config: ValidateConfig, data: Path, out: Path, reference: Path | No
         GateRefused: The data may not be trained on; names what broke which rule.
         DataError: There is no dataset that could be judged.
     """
-    findings = check(config, data, out, reference)
+    if reference is None:
+        findings = check(config, data, out)
+    else:
+        with Dataset.of_folder(reference) as before:
+            findings = check(config, data, out, before)
     if not findings.verdict.passed:
         raise GateRefused(refusal_of(findings.verdict, findings.outcomes, out))
     log.info("%s; see %s", headline(findings.verdict, findings.outcomes), out / "index.html")

@@ -20,6 +20,7 @@ from components.datasets.checks.drift import drift as compare
 from components.datasets.checks.label_errors import suspects as find_suspects
 from components.datasets.checks.report import Pictures, failures_of, write_page
 from components.datasets.checks.suite import KEYS, Part, Subject
+from components.datasets.dataset import Dataset
 from components.datasets.expectations import Outcome, judge
 from components.datasets.manifest import DatasetInfo, manifest_digest, read_dataset, read_table
 from components.datasets.shards import ShardReader
@@ -65,7 +66,7 @@ def check(
     config: ValidateConfig,
     data: Path,
     out: Path,
-    reference: Path | None = None,
+    reference: Dataset | None = None,
     left_out: Path | None = None,
     ray_address: str | None = None,
 ) -> Findings:
@@ -75,7 +76,7 @@ def check(
         config: The section `validate` of params.yaml.
         data: The dataset's folder.
         out: The folder for index.html, verdict.json, failures.csv, measurements.parquet, near_duplicates.parquet, pictures/ and docs/ (Data Docs).
-        reference: The folder of a version that this one is compared with; None: with none.
+        reference: A version that this one is compared with; None: with none.
         left_out: quarantine.csv of the import; None, or not there: nothing was left out.
         ray_address: A Ray cluster that looks at the images; None: this machine.
 
@@ -87,7 +88,9 @@ def check(
     subject = Subject(info, table, looked.measured.select(list(files.COLUMNS)), config)
     with replacing(out) as folder:
         (folder / "pictures").mkdir(parents=True)
-        findings = judge_subject(subject, looked, folder / "docs", _quarantined(left_out), reference)
+        findings = judge_subject(
+            subject, looked, folder / "docs", _quarantined(left_out), f"{reference.info.name} {reference.info.version}" if reference else ""
+        )
         findings.verdict.save(folder / "verdict.json")
         failures = failures_of(findings.outcomes)
         failures.to_csv(folder / "failures.csv", index=False, lineterminator="\n")
@@ -103,7 +106,7 @@ def check(
     return findings
 
 
-def judge_subject(subject: Subject, looked: Looked, docs: Path, left_out: pd.DataFrame | None = None, reference: Path | None = None) -> Findings:
+def judge_subject(subject: Subject, looked: Looked, docs: Path, left_out: pd.DataFrame | None = None, reference: str = "") -> Findings:
     """Judge a dataset by what is known of it: no image is read.
 
     Args:
@@ -111,7 +114,7 @@ def judge_subject(subject: Subject, looked: Looked, docs: Path, left_out: pd.Dat
         looked: What was found by looking at its images.
         docs: The folder for the Data Docs.
         left_out: What its import could not take: image_id, reason.
-        reference: The version it was compared with.
+        reference: The name of the version it was compared with.
     """
     nothing = pd.DataFrame({"image_id": [], "reason": []}, dtype=object)
     parts = [
@@ -123,8 +126,8 @@ def judge_subject(subject: Subject, looked: Looked, docs: Path, left_out: pd.Dat
     ]
     if looked.suspects is not None:
         parts.append(labels.examine_suspects(subject, looked.suspects))
-    if looked.drift is not None and reference is not None:
-        parts.append(change.examine(subject, looked.drift, str(reference)))
+    if looked.drift is not None:
+        parts.append(change.examine(subject, looked.drift, reference))
     images = {name: column for part in parts for name, column in part.columns.items()}
     tables = {"images": pd.DataFrame({"image_id": subject.image_ids, **images}, copy=False)}
     tables |= {name: table for part in parts for name, table in part.tables.items() if len(table)}
@@ -133,7 +136,7 @@ def judge_subject(subject: Subject, looked: Looked, docs: Path, left_out: pd.Dat
     return Findings(_verdict(subject, outcomes, parts), outcomes)
 
 
-def _look(config: ValidateConfig, data: Path, info: DatasetInfo, table: pa.Table, reference: Path | None, ray_address: str | None) -> Looked:
+def _look(config: ValidateConfig, data: Path, info: DatasetInfo, table: pa.Table, reference: Dataset | None, ray_address: str | None) -> Looked:
     levels = config.levels
     wanted = {
         files.FINGERPRINT: any(getattr(levels, key) != "off" for key in copies.NEAR_DUPLICATES),
@@ -149,20 +152,19 @@ def _look(config: ValidateConfig, data: Path, info: DatasetInfo, table: pa.Table
         found = _suspects(info, table, measured)
     drift = None
     if reference is not None and wanted[files.EMBEDDING]:
-        before = read_table(reference)
-        known = _measured_before(reference, before, measured, ray_address)
-        drift = compare(change.version_of(before, known), change.version_of(table, measured), config.drift)
+        before = change.version_of(reference.table, _measured_before(reference, measured))
+        drift = compare(before, change.version_of(table, measured), config.drift)
     return Looked(measured, pairs, found, drift)
 
 
-def _measured_before(reference: Path, table: pa.Table, measured: pa.Table, ray_address: str | None) -> pa.Table:
+def _measured_before(reference: Dataset, measured: pa.Table) -> pa.Table:
     """Return what is measured of another version's images; those with the bytes of an image that was measured are not looked at again."""
-    place = pc.index_in(table.column("sha256"), value_set=measured.column("sha256")).combine_chunks()
+    place = pc.index_in(reference.table.column("sha256"), value_set=measured.column("sha256")).combine_chunks()
     new = pc.is_null(place)
-    missing = table.filter(new)
+    missing = reference.table.filter(new)
     if not missing.num_rows:
         return measured.take(place)
-    added = files.measure_images(reference, read_dataset(reference), missing, (files.EMBEDDING,), ray_address)
+    added = files.measure_images(reference.shards, reference.info, missing, (files.EMBEDDING,))
     is_new = new.to_numpy(zero_copy_only=False)
     rows = np.where(is_new, measured.num_rows + np.cumsum(is_new) - 1, place.fill_null(0).to_numpy(zero_copy_only=False))
     return pa.concat_tables([measured.select(added.column_names), added]).take(pa.array(rows))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from components.datasets.checks.embedding import DIMENSIONS, embed
 from components.datasets.checks.label_errors import thumbnail
 from components.datasets.checks.masks import measure_mask
 from components.datasets.checks.suite import Part, Subject, between
+from components.datasets.dataset import Shards
 from components.datasets.decoding import upright_rgb
 from components.datasets.headers import kind_of, open_image, suffix_fits
 from components.datasets.manifest import DatasetInfo
@@ -64,11 +66,11 @@ _PLACE = ["image_id", "shard", "offset", "length", "mask_shard", "mask_offset", 
 _BATCH = 64
 
 
-def measure_images(data: Path, info: DatasetInfo, table: pa.Table, extra: Sequence[str] = (), ray_address: str | None = None) -> pa.Table:
+def measure_images(source: Path | Shards, info: DatasetInfo, table: pa.Table, extra: Sequence[str] = (), ray_address: str | None = None) -> pa.Table:
     """Measure every image of a dataset, and its mask.
 
     Args:
-        data: The dataset's folder.
+        source: The dataset's folder, or its shards where they are not in a folder; with Ray a folder.
         info: Its classes.
         table: Its manifest, or some rows of it.
         extra: Further columns: `FINGERPRINT`, `EMBEDDING` (float32 (64,), NaN where damaged), `THUMBNAIL` (uint8 (32, 32, 3)).
@@ -79,7 +81,7 @@ def measure_images(data: Path, info: DatasetInfo, table: pa.Table, extra: Sequen
     """
     places = list(zip(*(table.column(name).to_pylist() for name in _PLACE), strict=True))
     sizes = table.select(["height", "width"]).to_pandas()
-    work = partial(_measure_batch, data.absolute(), len(info.classes), tuple(extra))
+    work = partial(_measure_batch, source.absolute() if isinstance(source, Path) else source, len(info.classes), tuple(extra))
     parts = []
     with bar("measure images", len(places)) as progress:
         for part in map_batches(work, places, _BATCH, num_threads_for(sizes), ray_address):
@@ -88,9 +90,9 @@ def measure_images(data: Path, info: DatasetInfo, table: pa.Table, extra: Sequen
     return pa.concat_tables(parts)
 
 
-def _measure_batch(data: Path, num_classes: int, extra: tuple[str, ...], places: Sequence[tuple[Any, ...]]) -> pa.Table:
+def _measure_batch(source: Path | Shards, num_classes: int, extra: tuple[str, ...], places: Sequence[tuple[Any, ...]]) -> pa.Table:
     schema = pa.schema([*COLUMNS.items(), *((name, _EXTRA[name]) for name in extra)])
-    with ShardReader(data) as shards:
+    with ShardReader(source) if isinstance(source, Path) else nullcontext(source) as shards:
         rows = []
         for image_id, shard, offset, length, *mask in places:
             row = {"image_id": image_id, **_probe(shards.read(shard, offset, length), image_id, extra)}

@@ -112,10 +112,7 @@ def write_page(verdict: Verdict, outcomes: list[Outcome], failures: pd.DataFrame
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("components.datasets.checks", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    groups = {
-        "Failed": [outcome for outcome in worst_first(outcomes) if not outcome.success and outcome.rule.level == "fail"],
-        "To look at": [outcome for outcome in worst_first(outcomes) if outcome.num_broken and (outcome.success or outcome.rule.level == "warn")],
-    }
+    groups = {"Failed": failed_of(outcomes), "To look at": told_of(outcomes)}
     holding = [outcome.rule.name for outcome in outcomes if outcome.success and not outcome.num_broken]
     pictures = {
         "across_splits.png": "The same picture on two sides of the split",
@@ -137,8 +134,7 @@ def write_page(verdict: Verdict, outcomes: list[Outcome], failures: pd.DataFrame
 
 def headline(verdict: Verdict, outcomes: list[Outcome]) -> str:
     """Return the verdict in one line: what was checked, and what came of it."""
-    failed = sum(not outcome.success for outcome in outcomes if outcome.rule.level == "fail")
-    told = sum(bool(outcome.num_broken) for outcome in outcomes if outcome.success or outcome.rule.level == "warn")
+    failed, told = len(failed_of(outcomes)), len(told_of(outcomes))
     warnings = f"; {_count(told, 'thing', 'things')} to look at" if told else ""
     judged = f"{_count(failed, 'rule', 'rules')} of {len(outcomes)} failed" if failed else f"no rule of {len(outcomes)} failed"
     dataset = verdict.dataset
@@ -147,16 +143,26 @@ def headline(verdict: Verdict, outcomes: list[Outcome]) -> str:
 
 def refusal_of(verdict: Verdict, outcomes: list[Outcome], out: Path) -> str:
     """Return why the data may not be trained on and what to do, the worst first, in six lines at most."""
-    failed = worst_first([outcome for outcome in outcomes if not outcome.success and outcome.rule.level == "fail"])
+    failed = failed_of(outcomes)
     dataset = verdict.dataset
     head = f"{dataset.name} {dataset.version} may not be trained on: {len(failed)} of {len(outcomes)} rules failed. See {out}/index.html"
-    lines = [head, *(_line(outcome) for outcome in failed[:_NUM_RULES])]
+    lines = [head, *(f"  {line_of(outcome)}" for outcome in failed[:_NUM_RULES])]
     if len(failed) > _NUM_RULES:
         lines.append("  also failed: " + ", ".join(outcome.rule.name for outcome in failed[_NUM_RULES:]))
     keys = list(dict.fromkeys(outcome.rule.key for outcome in failed))
     named = ", ".join(keys[:_NUM_RULES]) + (" …" if len(keys) > _NUM_RULES else "")
     lines.append(f"  To do: correct the data and import it again, or change the bound or level in params.yaml: validate.levels: {named}")
     return "\n".join(lines)
+
+
+def failed_of(outcomes: list[Outcome]) -> list[Outcome]:
+    """Return those that refuse the data, the worst first."""
+    return worst_first([outcome for outcome in outcomes if not outcome.success and outcome.rule.level == "fail"])
+
+
+def told_of(outcomes: list[Outcome]) -> list[Outcome]:
+    """Return those that refuse nothing, but tell of something, the worst first."""
+    return worst_first([outcome for outcome in outcomes if outcome.num_broken and (outcome.success or outcome.rule.level == "warn")])
 
 
 def worst_first(outcomes: list[Outcome]) -> list[Outcome]:
@@ -169,14 +175,15 @@ def broken_by(outcome: Outcome) -> str:
     return f"{outcome.num_broken:,} of {_count(outcome.num_rows, *_ROWS[outcome.rule.table])}"
 
 
-def _line(outcome: Outcome) -> str:
+def line_of(outcome: Outcome) -> str:
+    """Return a rule and what breaks it in one line."""
     rule = outcome.rule
     if rule.table == "dataset" or not len(outcome.broken):
-        return f"  {rule.name}: found {outcome.observed}; expected {rule.expected}"
+        return f"{rule.name}: found {outcome.observed}; expected {rule.expected}"
     rows = outcome.broken.head(_NUM_NAMED).itertuples()
     names = ", ".join(f"{row.key} ({str(row.found)[:60]})" for row in rows)
     more = " …" if outcome.num_broken > _NUM_NAMED else ""
-    return f"  {rule.name}: broken by {broken_by(outcome)}: {names}{more}; expected {rule.expected}"
+    return f"{rule.name}: broken by {broken_by(outcome)}: {names}{more}; expected {rule.expected}"
 
 
 def _count(number: int, one: str, many: str) -> str:
