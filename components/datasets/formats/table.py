@@ -85,7 +85,7 @@ class Table:
                 header = [column.lower() for column in pq.read_schema(pa.BufferReader(source.read(names[0]))).names]
             else:
                 header = next(_records(first_bytes(source, names, names[0][-4:].lower()) or b"", names[0]))[1]
-        except (DataError, StopIteration, pa.ArrowException, OSError):
+        except (DataError, StopIteration, pa.ArrowException, OSError, ValueError):
             return False
         return not set(_IMAGE).isdisjoint(header)
 
@@ -295,6 +295,7 @@ def _read_parquet(content: bytes, name: str) -> _Table:
 
 
 def _texts(values: pa.Array) -> pa.Array:
+    values.validate(full=True)  # Parquet promises UTF-8 and nothing checks it
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         values = values.cast(pa.string())
