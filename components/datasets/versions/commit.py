@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from components.datasets.manifest import DATASET, MANIFEST, SHARDS, DatasetInfo, manifest_digest, read_dataset, read_table, write_dataset_info
 from components.datasets.versions import tags
 from components.datasets.versions.counts import annotation_counts, in_order
-from components.datasets.versions.objects import record_path
+from components.datasets.versions.objects import Objects, parse_record, record_path
 from components.datasets.versions.tags import Checks, Version, VersionRecord
 from components.dvc_repo import opened
 from components.errors import ConfigError, DarkroomError, DataError, InputError
@@ -128,14 +128,20 @@ def store(project: Path, name: str) -> str | None:
     Raises:
         TransientError: The remote is away; what has arrived stays.
     """
+    objects = Objects(project)
     with opened(project) as repo:
         repo.add(str(project.absolute() / "data" / name))
         remote = repo.config["core"].get("remote")
         if remote is None:
             log.info("%s: no remote is set, so the bytes are on this machine alone; dvc remote add --default NAME URL", name)
             return None
-        repo.push(targets=[str(project.absolute() / record_path(name))])
-        return str(repo.config["remote"][remote]["url"])
+        if not objects.is_reached:
+            repo.push(targets=[str(project.absolute() / record_path(name))])
+        url = str(repo.config["remote"][remote]["url"])
+    if objects.is_reached:
+        text = (project / record_path(name)).read_text(encoding="utf-8")
+        objects.push(str(parse_record(text, record_path(name))["md5"]))
+    return url
 
 
 def check_identity(project: Path) -> None:

@@ -36,7 +36,6 @@ from components.datasets.versions.tags import Version, VersionRecord
 from components.dvc_repo import opened
 from components.errors import ConfigError, DataError, InputError
 from components.git import git
-from components.storage import open_store
 
 log = logging.getLogger(__name__)
 
@@ -107,11 +106,12 @@ def forget(project: Path, planned: Plan, reason: str) -> list[str]:
     marks = sorted(hashlib.sha256(image_id.encode()).hexdigest() for image_id in planned.ids)
     shards = erased_shards(planned.places, member_names(planned.ids), objects, f"forget in {name}")
     rebuilt = {md5: rebuild(state, shards, objects) for md5, state in planned.states.items()}
-    new = [*shards.values(), *(md5 for state in rebuilt.values() for md5 in (state.manifest_md5, state.md5))]
-    _push(objects, new)
+    for state in rebuilt.values():
+        objects.push(state.md5)
+    new = {*shards.values(), *(md5 for state in rebuilt.values() for md5 in (state.manifest_md5, state.md5))}
     made = [_go_on(project, version, rebuilt[_record(project, version.commit, name)], objects, marks, reason) for version in planned.versions]
     _working_copy(project, name, rebuilt, reason)
-    _delete(project, planned, objects, set(shards), set(new))
+    _delete(project, planned, objects, set(shards), new)
     return made
 
 
@@ -157,15 +157,6 @@ def _elsewhere(project: Path, objects: Objects, name: str, sha256: set[str]) -> 
 
 def _among(table: pa.Table, column: str, values: set[str]) -> Any:
     return pc.is_in(table.column(column).combine_chunks(), value_set=pa.array(sorted(values), pa.string()))
-
-
-def _push(objects: Objects, md5s: Sequence[str]) -> None:
-    """Put objects on the remote, lists of folders last."""
-    if objects.remote is None:
-        return
-    store = open_store(f"file://{objects.remote}") if isinstance(objects.remote, Path) else objects.remote
-    for md5 in sorted(md5s, key=lambda md5: md5.endswith(".dir")):
-        store.put_if_absent(key_of(md5), objects.cache / key_of(md5))
 
 
 def _go_on(project: Path, version: Version, rebuilt: Rebuilt, objects: Objects, marks: list[str], reason: str) -> str:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from components.datasets.manifest import dataset_ref
-from components.datasets.versions.objects import Objects, record_path, recorded
+from components.datasets.versions.objects import Objects, parse_record, record_path, recorded
 from components.datasets.versions.tags import Version, find, parse_ref
 from components.dvc_repo import opened
 from components.errors import ConfigError, DataError, InputError
@@ -94,8 +94,13 @@ def place(project: Path, version: Version, force: bool = False) -> bool:
 def _bring(project: Path, name: str, force: bool) -> None:
     if not force:
         _refuse_unsaved(project, name)
+    target, objects = project.absolute() / record_path(name), Objects(project)
+    if objects.is_reached:
+        objects.fetch(str(parse_record(target.read_text(encoding="utf-8"), record_path(name))["md5"]))
     with opened(project) as repo:
-        repo.pull(targets=[str(project.absolute() / record_path(name))], force=True)
+        if not objects.is_reached:
+            repo.fetch(targets=[str(target)])
+        repo.checkout(targets=[str(target)], force=True)
 
 
 def _refuse_unsaved(project: Path, name: str) -> None:

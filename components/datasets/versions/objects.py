@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from ruamel.yaml.error import YAMLError
 
 from components.dvc_repo import readable
 from components.errors import ConfigError, DataError, TransientError
-from components.files import explaining_full_disk
+from components.files import explaining_full_disk, replacing
 from components.git import git
+from components.progress import bar
 from components.protocols import ObjectStore
 from components.storage import open_store
 
 PREFIX = "files/md5"
 _PART_BYTES = 16 * 2**20
+_NUM_AT_ONCE = 4
 
 
 class Objects:
@@ -75,6 +78,13 @@ class Objects:
             raise ConfigError(f"the remote '{name}' names its endpoint in .dvc/config; say it in the environment: AWS_ENDPOINT_URL={endpoint}")
         return open_store(url)
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether the remote is of a kind that is read and written here; the others are left to DVC."""
+        name = self._config["core"].get("remote")
+        url = str(self._config["remote"].get(name, {}).get("url", ""))
+        return "://" not in url or url.startswith("s3://")
+
     def path(self, md5: str) -> Path | None:
         """Return the file that an object is, in the cache or in a remote that is a folder; None if it is in neither."""
         places = [self.cache, *([self.remote] if isinstance(self.remote, Path) else [])]
@@ -109,7 +119,7 @@ class Objects:
             for part in self._parts(md5):
                 digest.update(part)
                 file.write(part)
-        if digest.hexdigest() != md5:
+        if digest.hexdigest() != md5.removesuffix(".dir"):
             out.unlink()
             raise TransientError(f"{md5} was read as {digest.hexdigest()}: damaged on the way, or where it is kept")
 
@@ -126,6 +136,50 @@ class Objects:
             raise DataError(f"{store.uri} has nothing under {key_of(md5)}")
         for start in range(0, size, _PART_BYTES):
             yield store.get_range(key_of(md5), start, min(_PART_BYTES, size - start))
+
+    def push(self, md5: str) -> None:
+        """Put a folder's object and all it lists on the remote, as far as it is not there; the list goes last, so what is there is whole.
+
+        A push that was killed goes on: what has arrived is found and not sent again. Does nothing where there is no remote.
+
+        Raises:
+            DataError: The cache lacks one of them.
+            TransientError: The remote does not answer, after retries.
+        """
+        store = open_store(f"file://{self.remote}") if isinstance(self.remote, Path) else self.remote
+        if store is None or self._is_there(store, md5):
+            return
+        self._each(list(dict.fromkeys(self.listing(md5).values())), "push", lambda one: store.put_if_absent(key_of(one), self._cached(one)))
+        store.put_if_absent(key_of(md5), self._cached(md5))
+
+    def fetch(self, md5: str) -> None:
+        """Bring a folder's object and all it lists into the cache; a fetch that was killed goes on. See `read` for the errors."""
+        missing = [one for one in (*dict.fromkeys(self.listing(md5).values()), md5) if not (self.cache / key_of(one)).is_file()]
+        self._each(missing, "fetch", self._fetch)
+
+    def _fetch(self, md5: str) -> None:
+        place = self.cache / key_of(md5)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(place) as partial:
+            self.copy(md5, partial)
+            partial.chmod(0o444)
+
+    def _each(self, md5s: list[str], verb: str, work: Callable[[str], object]) -> None:
+        with bar(verb, len(md5s), "files") as progress, ThreadPoolExecutor(_NUM_AT_ONCE) as pool:
+            for done in [pool.submit(work, md5) for md5 in md5s]:
+                done.result()
+                progress.update()
+
+    def _cached(self, md5: str) -> Path:
+        path = self.cache / key_of(md5)
+        if not path.is_file():
+            raise DataError(f"DVC's cache lacks {path}: record the folder again with `dvc add`")
+        return path
+
+    def _is_there(self, store: ObjectStore, md5: str) -> bool:
+        if isinstance(self.remote, Path):
+            return (self.remote / key_of(md5)).is_file()
+        return any(entry.key == key_of(md5) for entry in store.entries(key_of(md5)))
 
     def listing(self, md5: str) -> dict[str, str]:
         """Return the MD5 of each file of a folder's object by its path in the folder; see `read`."""

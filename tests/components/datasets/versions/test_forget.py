@@ -95,7 +95,7 @@ def test_gone_from_every_version_the_cache_and_the_remote(album: Path, tmp_path:
         plan(album, "pets", [PERSON])
 
 
-@pytest.mark.parametrize("killed_in", ["_push", "_go_on", "_working_copy", "_delete"])
+@pytest.mark.parametrize("killed_in", ["erased_shards", "_go_on", "_working_copy", "_delete"])
 def test_killed_and_typed_again_it_goes_on(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: str) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
