@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.dvc_repo import opened
 from components.errors import ConfigError
+from components.git import git
 from flows import demo_versions
 from flows.terminal import say
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 _MIN_ACCURACY = 0.97
 _INTERRUPTED = 130
+_MESSAGE = "demo: "
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,13 @@ class Act:
     version: str
     title: str
     exit_codes: tuple[int, ...]
+    approved: bool = True
 
 
 _ACTS = (
     Act("1.0", "A young dataset: 400 images, one label in twenty wrong. There is no champion yet", (0, 3)),
     Act("1.1", "All 1,797 images, labels put right. The challenger has to beat the champion by more than chance", (0,)),
-    Act("1.2", "A delivery with damaged files and shuffled labels. Validation has to stop it", (3,)),
+    Act("1.2", "A delivery with damaged files and shuffled labels. Validation has to stop it", (3,), approved=False),
 )
 
 
@@ -39,7 +44,7 @@ def demo(project: Path, debug: bool) -> int:
     """Run the three acts and return 0 if each did what it is there to show.
 
     Args:
-        project: The checkout. Nothing is committed to git; data/digits is left at version 1.1.
+        project: The checkout. No branch gets a commit: the tags digits@v1.0.0 and so on hold the versions; data/digits is left at 1.1.
         debug: Show tracebacks.
 
     Raises:
@@ -54,6 +59,7 @@ def demo(project: Path, debug: bool) -> int:
         raise ConfigError(f"params.yaml: data.name is '{name}'; the demo is about '{demo_versions.NAME}'. Set it, or run: darkroom run")
     refuse_if_locked(project, wait=False)
     _protect(project)
+    _introduce(project)
     started, home = time.monotonic(), project / ".darkroom"
     prefect = Prefect(home)
     prefect.start()
@@ -62,7 +68,7 @@ def demo(project: Path, debug: bool) -> int:
     try:
         for number, act in enumerate(_ACTS, 1):
             say(f"\n━━ Act {number} of {len(_ACTS)} · digits {act.version} ━━ {act.title}\n")
-            _bring_in(project, act.version)
+            _bring_in(project, act)
             prefect.wait()
             code, report = run_act(debug, home)
             if code == _INTERRUPTED:
@@ -94,18 +100,33 @@ def _protect(project: Path) -> None:
             pipeline.check_data()
 
 
-def _bring_in(project: Path, version: str) -> None:
-    """Put a version of the data in place and record it with DVC."""
-    from flows.data_commands import track
+def _introduce(project: Path) -> None:
+    """Give the versions an author where git knows none: the demo is to run on a bare machine."""
+    if git(project, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False) is None:
+        for role in ("AUTHOR", "COMMITTER"):
+            os.environ.setdefault(f"GIT_{role}_NAME", "Darkroom demo")
+            os.environ.setdefault(f"GIT_{role}_EMAIL", "demo@localhost")
 
-    summary = demo_versions.make_version(version, project / "data", project / "params.yaml")
-    track(project, f"data/{demo_versions.NAME}")
-    say(f"data/{demo_versions.NAME} {version}: {summary.dataset.num_images} images, recorded with DVC")
-    record = project / "data" / f"{demo_versions.NAME}.dvc"
-    if version == "1.1":
-        kept = project / ".darkroom" / "demo" / record.name
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(record, kept)
+
+def _bring_in(project: Path, act: Act) -> None:
+    """Put a version of the data in place, commit it, and approve it if it is one to be trained on."""
+    from components.datasets.manifest import MANIFEST, read_dataset
+    from components.datasets.versions import tags
+    from components.datasets.versions.approval import approve
+    from components.datasets.versions.commit import commit, content_of
+    from components.files import sha256_of
+
+    name, folder = demo_versions.NAME, project / "data" / demo_versions.NAME
+    summary = demo_versions.make_version(act.version, project / "data", project / "params.yaml")
+    content = content_of(read_dataset(folder), sha256_of(folder / MANIFEST))
+    for known in tags.versions(project, name):
+        if known.version == f"{act.version}.0" and known.message.startswith(_MESSAGE) and known.record and known.record.content != content:
+            git(project, "tag", "--delete", known.tag)  # of a demo whose libraries wrote other bytes
+    made = commit(project, name, f"{_MESSAGE}{act.title}", f"{act.version}.0", on_branch=False)
+    state = "approved" if act.approved else "not approved: nobody has looked at it yet"
+    if act.approved:
+        approve(project, made.version.ref)
+    say(f"{made.version.ref}: {summary.dataset.num_images} images, committed and pushed, {state}")
 
 
 def _broken_claims(act: Act, code: int, report: RunReport, project: Path) -> list[str]:
@@ -138,20 +159,13 @@ def _keep(project: Path, number: int) -> None:
 
 def _put_back(project: Path) -> None:
     """Bring the good data and its reports back, so that the checkout is as the second act left it."""
-    from dvc.repo import Repo
-
-    from flows.pipeline import readable
-
-    kept = project / ".darkroom" / "demo"
-    if not (kept / f"{demo_versions.NAME}.dvc").exists():
+    kept, record = project / ".darkroom" / "demo", f"data/{demo_versions.NAME}.dvc"
+    good = git(project, "show", f"{demo_versions.NAME}@v1.1.0:./{record}", check=False)
+    if good is None:
         return
-    shutil.copyfile(kept / f"{demo_versions.NAME}.dvc", project / "data" / f"{demo_versions.NAME}.dvc")
-    with readable():
-        repo = Repo(str(project))
-        try:
-            repo.checkout(force=True)
-        finally:
-            repo.close()
+    (project / record).write_text(good + "\n", encoding="utf-8")
+    with opened(project) as repo:
+        repo.checkout(force=True)
     if (kept / "act-2" / "index.html").exists():
         shutil.copyfile(kept / "act-2" / "index.html", project / "reports" / "index.html")
 
@@ -169,5 +183,6 @@ def _curtain(wrong: list[str], seconds: float, project: Path) -> int:
     print(f"{'act 2, the report':<30}{project / 'reports' / 'index.html'}")
     print(f"{'act 3, what was wrong':<30}{project / '.darkroom' / 'demo' / 'act-3' / 'validation' / 'failures.csv'}")
     print(f"{'who became champion, and why':<30}darkroom models history")
+    print(f"{'the versions of the data':<30}darkroom data log digits; darkroom data diff digits 1.0.0 1.1.0")
     print(f"{'nothing changed, nothing done':<30}darkroom run")
     return 0

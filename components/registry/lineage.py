@@ -14,6 +14,9 @@ from pydantic import Field
 from ruamel.yaml import YAML
 
 from components.config import read_params
+from components.datasets.versions.objects import recorded
+from components.datasets.versions.tags import versions
+from components.errors import InputError
 from components.files import sha256_of
 from components.records import DatasetRef, Record, TrainRecord
 
@@ -27,6 +30,7 @@ class Lineage(Record):
     git_dirty: bool | None = Field(description="whether files differ from the commit; dvc.lock and reports/ are left out: the run itself writes them")
     git_changed: list[str] = Field(description="the files that differ, at most 50")
     dataset: DatasetRef
+    dataset_tag: str | None = Field(default=None, description="the git tag NAME@v1.3.0 that holds exactly these bytes; null: none does")
     dvc_hash: str | None = Field(description="DVC's hash of the dataset's folder; null: DVC does not track it")
     dvc_lock_sha256: str | None
     params_sha256: str
@@ -54,6 +58,7 @@ def collect(project: Path, dataset: DatasetRef, training_digest: str, run_id: st
         git_dirty=bool(changed) if commit else None,
         git_changed=changed[:50],
         dataset=dataset,
+        dataset_tag=version_tag(project, dataset),
         dvc_hash=dvc_hash(project / "data" / f"{dataset.name}.dvc"),
         dvc_lock_sha256=sha256_of(project / "dvc.lock") if (project / "dvc.lock").exists() else None,
         params_sha256=hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest(),
@@ -72,6 +77,7 @@ def tags(lineage: Lineage) -> dict[str, str]:
         "git_commit": lineage.git_commit or "none",
         "git_dirty": {None: "unknown", True: "yes", False: "no"}[lineage.git_dirty],
         "dataset": f"{lineage.dataset.name} {lineage.dataset.version}",
+        "dataset_tag": lineage.dataset_tag or "none",
         "manifest_digest": lineage.dataset.manifest_digest,
         "dvc_hash": lineage.dvc_hash or "none",
         "params_sha256": lineage.params_sha256,
@@ -80,6 +86,16 @@ def tags(lineage: Lineage) -> dict[str, str]:
         "torch": lineage.libraries["torch"],
     }
     return {f"darkroom.{key}": str(value) for key, value in texts.items()}
+
+
+def version_tag(project: Path, dataset: DatasetRef) -> str | None:
+    """Return the tag of the dataset's version whose bytes are those in data/NAME.dvc; None if no version holds them."""
+    pointer = dvc_hash(project / "data" / f"{dataset.name}.dvc")
+    try:
+        known = versions(project, dataset.name)
+        return next((version.tag for version in known if recorded(project, version.commit, dataset.name)["md5"] == pointer), None)
+    except InputError:
+        return None  # no git, or a tag that was made by hand for something else
 
 
 def dvc_hash(pointer: Path) -> str | None:
