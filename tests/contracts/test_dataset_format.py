@@ -24,7 +24,11 @@ def _image_folder(folder: Path) -> str:
 
 
 #: By format a source that it reads.
-SOURCES: dict[str, Callable[[Path], str]] = {"image_folder": _image_folder, "sklearn": lambda _folder: "sklearn:digits"}
+SOURCES: dict[str, Callable[[Path], str]] = {
+    "image_folder": _image_folder,
+    "sklearn": lambda _folder: "sklearn:digits",
+    "composed": lambda _folder: "composed:detection",
+}
 
 
 @pytest.fixture(params=plugin_names(FORMATS))

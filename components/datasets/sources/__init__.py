@@ -28,4 +28,4 @@ def open_source(uri: str) -> Source:
         return S3Source(uri)
     if ":" in uri and "://" not in uri:
         return NamedSource(uri)
-    raise DataError(f"{uri} not found; expected a folder, an archive, s3://BUCKET/PREFIX, sklearn:digits or torchvision:NAME")
+    raise DataError(f"{uri} not found; expected a folder, an archive, s3://BUCKET/PREFIX, sklearn:digits, composed:detection or torchvision:NAME")
