@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.errors import TransientError
 from components.registry.decision import Event, Kind
 from components.registry.session import open_registry
 
@@ -63,22 +64,59 @@ def append(client: Any, name: str, event: Event) -> None:
 
 
 def move_champion(client: Any, name: str, event: Event) -> None:
-    """Move the alias to the event's version and enter the event; a kill in between is made good by `finish_pending`."""
-    client.set_registered_model_tag(name, _PENDING, json.dumps({"key": _key(event), "event": event.model_dump_json()}))
-    finish_pending(client, name, registered_model(client, name))
+    """Move the alias to the event's version and enter the event; a kill in between is made good by `finish_pending`.
+
+    MLflow's aliases know no compare-and-set, and the lock of a checkout does not reach another machine. So the alias is read before and after, and
+    `pending` before: of two that move it at once, the one that finds the other's mark withdraws. What is left is the time between one answer of
+    the server and the next request: both may then be entered, the alias says which came last, and where the history says otherwise the next command
+    judges the move as one by hand.
+
+    Raises:
+        TransientError: The champion is no longer the one that `event` says, or another process is moving it; nothing was entered.
+    """
+    if (found := champion_of(registered_model(client, name))) != event.previous:
+        raise _overtaken(name, found)
+    text = json.dumps({"key": _key(event), "event": event.model_dump_json()})
+    client.set_registered_model_tag(name, _PENDING, text)
+    model = registered_model(client, name)
+    if model.tags.get(_PENDING) != text:
+        raise _overtaken(name, champion_of(model))
+    finish_pending(client, name, model)
 
 
 def finish_pending(client: Any, name: str, model: Any) -> bool:
-    """Finish a move that was begun; False if there is none."""
+    """Finish a move that was begun; False if there is none.
+
+    A move that was cut off is dropped where the alias has been moved since: whoever did it came later.
+
+    Raises:
+        TransientError: Another process moved the alias in this moment; its move stands, and this one was not entered.
+    """
     text = model.tags.get(_PENDING) if model is not None else None
     if not text:
         return False
     pending = json.loads(text)
     event = Event.model_validate_json(pending["event"])
-    client.set_registered_model_alias(name, CHAMPION, str(event.version))
-    client.set_registered_model_tag(name, pending["key"], pending["event"])
+    if champion_of(model) in (event.previous, event.version):
+        client.set_registered_model_alias(name, CHAMPION, str(event.version))
+        found = champion_of(registered_model(client, name))
+        if found != event.version:
+            client.delete_registered_model_tag(name, _PENDING)
+            raise _overtaken(name, found)
+        client.set_registered_model_tag(name, pending["key"], pending["event"])
     client.delete_registered_model_tag(name, _PENDING)
     return True
+
+
+def champion_of(model: Any) -> int | None:
+    """Return the version that bears the alias now."""
+    alias = model.aliases.get(CHAMPION) if model is not None else None
+    return int(alias) if alias is not None else None
+
+
+def _overtaken(name: str, found: int | None) -> TransientError:
+    now = f"{name}/{found}" if found is not None else "none"
+    return TransientError(f"another process moved the champion of {name} in the meantime (now: {now}); this move was not entered. Run it again")
 
 
 def champion_by_history(events: list[Event]) -> int | None:

@@ -13,7 +13,7 @@ from components.registry.decision import Decision, Event
 from components.registry.judge import points
 from components.registry.reconcile import DECISION, reconcile_model
 from components.registry.session import open_registry
-from components.registry.versions import DIGEST_TAG, resolve, version_of
+from components.registry.versions import DIGEST_TAG, no_such_model, resolve, version_of
 
 
 def rows(home: Path) -> list[dict[str, str]]:
@@ -71,12 +71,19 @@ def show_text(home: Path, ref: str) -> str:
 
 
 def history_text(home: Path, name: str) -> str:
-    """Return who became champion when, and why, the oldest first."""
+    """Return who became champion when, and why, the oldest first.
+
+    Raises:
+        InputError: There is no such model.
+    """
     with open_registry(home) as client:
-        reconcile_model(client, home.parent, home, history.registered_model(client, name), None)
+        model = history.registered_model(client, name)
+        if model is None:
+            raise no_such_model(name, (model.name for model in client.search_registered_models()))
+        reconcile_model(client, home.parent, home, model, None)
         events = history.events_of(history.registered_model(client, name))
     if not events:
-        return f"no model '{name}' is registered yet; `darkroom run` registers the first"
+        return f"{name} has no history: nothing of it was registered by Darkroom"
     return "\n".join(_line(name, event) for event in events)
 
 

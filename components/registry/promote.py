@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from components.errors import GateRefused, InputError
+from components.errors import GateRefused, InputError, TransientError
 from components.registry import history
 from components.registry.config import PromoteConfig
 from components.registry.decision import Decision, Event, Kind
@@ -34,6 +34,9 @@ def judge_and_promote(project: Path, home: Path, name: str, version: int, config
         name: The registered model.
         version: The challenger.
         config: The section `promote`.
+
+    Raises:
+        TransientError: MLflow is away, or another process moved the champion while this version was judged.
     """
     with open_registry(home) as client:
         champion, events = state(client, project, home, name, config)
@@ -75,6 +78,7 @@ def promote(project: Path, home: Path, ref: str, config: PromoteConfig, reason: 
     Raises:
         GateRefused: It was judged and refused.
         InputError: It cannot be judged (other classes, test images that it knows), and `override` is not set.
+        TransientError: MLflow is away, or another process moved the champion while this version was judged.
     """
     with open_registry(home) as client:
         challenger = resolve(client, ref)
@@ -144,7 +148,12 @@ def _enter(client: Any, challenger: Version, champion: Version | None, decision:
     for tag, text in texts.items():
         client.set_model_version_tag(challenger.name, str(challenger.number), tag, text)
     if kind == "promoted":
-        history.move_champion(client, challenger.name, event)
+        try:
+            history.move_champion(client, challenger.name, event)
+        except TransientError:  # overtaken: it was judged against a champion that is none any more
+            for tag in texts:
+                client.delete_model_version_tag(challenger.name, str(challenger.number), tag)
+            raise
     else:
         history.append(client, challenger.name, event)
     log.info("%s: %s", kind, decision.reason)

@@ -41,8 +41,7 @@ def reconcile_model(client: Any, project: Path, home: Path, model: Any, config: 
     if history.finish_pending(client, model.name, model):
         model = history.registered_model(client, model.name)
     before = history.champion_by_history(history.events_of(model))
-    alias = model.aliases.get(history.CHAMPION)
-    now = int(alias) if alias is not None else None
+    now = history.champion_of(model)
     if now == before:
         return None
     verdict, numbers = _verdict_on_move(client, project, home, model.name, now, before, config)
@@ -74,8 +73,8 @@ def state(client: Any, project: Path, home: Path, name: str, config: PromoteConf
     """Return the champion and the history, after a move that was cut off is finished and one by hand is entered."""
     reconcile_model(client, project, home, history.registered_model(client, name), config)
     model = history.registered_model(client, name)
-    alias = model.aliases.get(history.CHAMPION) if model is not None else None
-    return (resolve(client, f"{name}/{alias}") if alias is not None else None), history.events_of(model)
+    number = history.champion_of(model)
+    return (resolve(client, f"{name}/{number}") if number is not None else None), history.events_of(model)
 
 
 def data_name_of(project: Path) -> str:

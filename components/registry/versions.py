@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,16 @@ def versions(client: Any, name: str) -> list[Version]:
 def _missing(client: Any, name: str, separator: str, which: str) -> InputError:
     known = {model.name: model for model in client.search_registered_models()}
     if name not in known:
-        return unknown_name("model", name, known) if known else InputError(f"no model is registered yet; `darkroom run` registers '{name}'")
+        return no_such_model(name, known)
     if separator == "@":
         return unknown_name(f"alias of {name}", which, known[name].aliases)
     return unknown_name(f"version of {name}", which, [str(version.number) for version in versions(client, name)])
+
+
+def no_such_model(name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a model that is not registered, with the names of those that are."""
+    known = sorted(known)
+    return unknown_name("model", name, known) if known else InputError(f"no model is registered yet; `darkroom run` registers '{name}'")
 
 
 def fetch_bundle(home: Path, ref: str) -> Path:

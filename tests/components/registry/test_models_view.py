@@ -17,7 +17,8 @@ def two_versions(project: Project) -> None:
 
 def test_before_the_first_model_it_says_what_makes_one(project: Project) -> None:
     assert "darkroom run" in models_view.list_text(project.home)
-    assert "darkroom run" in models_view.history_text(project.home, "toy")
+    with pytest.raises(InputError, match="darkroom run"):
+        models_view.history_text(project.home, "toy")
     with pytest.raises(InputError, match="darkroom run"):
         models_view.show_text(project.home, "toy@champion")
 
@@ -35,6 +36,8 @@ def test_list_show_and_history_tell_what_is_in_production_and_why(project: Proje
     assert len(told) == 4
     assert "promoted" in told[-1]
     assert "toy/2 (before: toy/1)  by ada: toy/2" in told[-1]
+    with pytest.raises(InputError, match=r"unknown model 'nope'.*toy"):
+        models_view.history_text(project.home, "nope")
 
 
 def test_comparison_and_decision_are_readable(project: Project) -> None:

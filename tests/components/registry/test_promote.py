@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from components.datasets.manifest import DatasetInfo, read_manifest
-from components.errors import GateRefused, InputError
+from components.errors import GateRefused, InputError, TransientError
 from components.evaluation.comparison import compare_paired
 from components.evaluation.metrics.classification import Classification
 from components.records import DatasetRef
@@ -27,6 +27,11 @@ CONFIG = PromoteConfig()
 def challenge(project: Project, accuracy: float, config: PromoteConfig = CONFIG, classes: Sequence[str] = CLASSES) -> Decision:
     project.train(accuracy, classes)
     return judge_and_promote(project.root, project.home, "toy", project.register().version, config)
+
+
+def project_version(project: Project, accuracy: float) -> int:
+    project.train(accuracy)
+    return project.register().version
 
 
 def champion(project: Project) -> int:
@@ -231,12 +236,70 @@ def test_a_move_that_was_cut_off_is_finished_and_not_taken_for_one_by_hand(proje
     for step in ("set_registered_model_alias", "delete_registered_model_tag"):
         client = connect(project.home)
         monkeypatch.setattr(client, step, killed)
-        event = histories.new_event("rolled back", 1, None, step)
+        event = histories.new_event("rolled back", 1, 1, step)
         with pytest.raises(KeyboardInterrupt):
             histories.move_champion(client, "toy", event)
         assert reconcile(project.root, project.home, "toy", CONFIG) is None
         assert history(project.home, "toy")[-1] == event
         assert champion(project) == 1
+
+
+def test_of_two_that_move_the_alias_at_once_one_withdraws(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine has no part in this checkout's lock: it moves the alias, or puts its own mark, between two requests of ours."""
+    challenge(project, accuracy=0.6)
+    number = project_version(project, 0.95)
+    theirs = connect(project.home)
+    for moment in ("before", "mark", "alias"):
+        client = connect(project.home)
+        set_tag, set_alias = client.set_registered_model_tag, client.set_registered_model_alias
+        if moment == "before":
+            theirs.set_registered_model_alias("toy", "champion", str(number))
+        elif moment == "mark":
+            monkeypatch.setattr(client, "set_registered_model_tag", lambda *a, f=set_tag: (f(*a), theirs.set_registered_model_tag(*a[:2], "theirs")))
+        else:
+            other = lambda *a, f=set_alias: (f(*a), theirs.set_registered_model_alias("toy", "champion", "1"))  # noqa: E731
+            monkeypatch.setattr(client, "set_registered_model_alias", other)
+        before = history(project.home, "toy")
+        with pytest.raises(TransientError, match="another process moved the champion of toy"):
+            histories.move_champion(client, "toy", histories.new_event("promoted", number, 1, "better"))
+        assert history(project.home, "toy") == before
+        theirs.set_registered_model_alias("toy", "champion", "1")
+        if moment == "mark":
+            theirs.delete_registered_model_tag("toy", "darkroom.pending")
+    assert not any("pending" in tag for tag in theirs.get_registered_model("toy").tags)
+
+
+def test_a_promotion_that_was_overtaken_leaves_no_decision_behind(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    challenge(project, accuracy=0.6)
+    number = project_version(project, 0.95)
+
+    def overtaken(*_: object) -> None:
+        raise TransientError("another process")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(histories, "move_champion", overtaken)
+        with pytest.raises(TransientError):
+            judge_and_promote(project.root, project.home, "toy", number, CONFIG)
+    assert not any("decision" in tag for tag in connect(project.home).get_model_version("toy", str(number)).tags)
+    assert judge_and_promote(project.root, project.home, "toy", number, CONFIG).verdict == "promoted"
+
+
+def test_a_move_that_was_cut_off_gives_way_to_one_by_hand_since(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    challenge(project, accuracy=0.6)
+    second, third = project_version(project, 0.7), project_version(project, 0.8)
+    client = connect(project.home)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "set_registered_model_alias", killed)
+    with pytest.raises(KeyboardInterrupt):
+        histories.move_champion(client, "toy", histories.new_event("promoted", second, 1, "better"))
+    connect(project.home).set_registered_model_alias("toy", "champion", str(third))
+    event = reconcile(project.root, project.home, "toy", CONFIG)
+    assert event is not None
+    assert (event.kind, event.version) == ("moved by hand", third)
+    assert champion(project) == third
 
 
 def test_a_growing_dataset_keeps_old_champions_comparable(project: Project) -> None:
