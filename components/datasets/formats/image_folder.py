@@ -36,7 +36,7 @@ class ImageFolder:
     def matches(self, source: Source) -> bool:
         """Tell whether images stand in folders of classes, and no file or folder of annotations says what they show."""
         files = source.files()
-        folders = {folder.lower() for file in files for folder in file.split("/")[:-1][:3]}
+        folders = {folder.lower() for file in files for folder in file.split("/")[:-1]}
         texts = {name[:-4] for name in files if name.lower().endswith(".txt")}
         annotated = (
             not folders.isdisjoint(_OF_ANNOTATIONS)

@@ -87,9 +87,8 @@ class Voc:
         masks = {key_of(name, _FOLDERS): name for name in names if _is_of(name, _MASKS) and is_image(name)}
         task = task or ("detection" if xmls or not masks else "segmentation")
         if not (masks if task == "segmentation" else xmls):
-            raise DataError(
-                f"{source.uri}: found no {'SegmentationClass/*.png' if task == 'segmentation' else '*.xml'}; expected Pascal VOC's layout"
-            )
+            missing = "SegmentationClass/*.png" if task == "segmentation" else "Annotations/*.xml"
+            raise DataError(f"{source.uri}: found no {missing}; expected Pascal VOC's layout")
         by_key = {key_of(name, _FOLDERS): name for name in files}
         table = _labelmap(source)
         objects: dict[str, tuple[Objects, tuple[int, int] | None]] = {}

@@ -145,9 +145,7 @@ def _parse(content: bytes | DataError, name: str) -> list[Line]:
         except ValueError:
             raise DataError(f"{name}: line {number} is {line[:60]!r}; expected numbers") from None
         if not label.is_integer() or not 0 <= label < 2**31 or not all(map(math.isfinite, values)):
-            raise DataError(
-                f"{name}: line {number} begins with {words[0][:20]!r} or has a number that is not finite; expected a class's number first"
-            )
+            raise DataError(f"{name}: line {number} is {line[:60]!r}; expected a class's number first, and numbers that are finite")
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             raise DataError(f"{name}: line {number} has {len(words)} numbers; expected 5 (class, x, y, width, height), or a class and an outline")
         lines.append((int(label), values))
