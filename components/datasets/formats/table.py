@@ -340,8 +340,6 @@ def _read_csv(content: bytes, name: str) -> _Table:
 def _records(content: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV with the line each begins at, the header's names first, in lower case; blank lines are left out."""
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if not wide and (place := content.find(b"\0")) >= 0:
-        raise DataError(f"{name}, line {content.count(10, 0, place) + 1}: a NUL byte; expected text. Is it a table?")
     begin = content[:_CHUNK].decode("utf-16" if wide else "utf-8-sig", errors="ignore").partition("\n")[0]
     separator = max(",;\t|", key=begin.count)
     text = io.TextIOWrapper(io.BytesIO(content), "utf-16" if wide else "utf-8-sig", newline="")
@@ -350,6 +348,8 @@ def _records(content: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
     try:
         for row in reader:
             if row:
+                if any("\0" in cell for cell in row):
+                    raise DataError(f"{name}, line {line}: a NUL byte; expected text. Is it a table?")
                 yield line, [cell.strip().lower() for cell in row] if header else row
                 header = False
             line = reader.line_num + 1
