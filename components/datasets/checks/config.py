@@ -89,7 +89,7 @@ class ValidateConfig(Section):
     min_images: int = Field(default=1, ge=1)
     min_class_images: int = Field(default=2, ge=1, description="of each class, over all splits")
     max_class_images: int | None = Field(default=None, ge=1, description="null: no bound")
-    class_share: Shares = Field(default=[0.0, 1.0], description="each class's share of the images")
+    class_share: Shares = Field(default=[0.0, 1.0], description="each class's share of the images; where there are boxes, of the boxes")
     size: Sizes = Field(default=[1, 65535], description="height and width in pixels")
     brightness: Shares = Field(default=[0.0, 1.0], description="mean of the luma in 0..1")
     min_contrast: float = Field(default=0.0, ge=0, le=1, description="standard deviation of the luma in 0..1")

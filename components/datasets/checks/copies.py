@@ -98,6 +98,6 @@ def _placed(subject: Subject, rows: npt.NDArray[np.int64], others: npt.NDArray[n
     sides: Any = subject.frame["split"].to_numpy(dtype=object)
     names = subject.image_ids
     return [
-        f"as {names[other]}" if sides[row] is None or sides[other] is None else f"in {sides[row]}, as {names[other]} in {sides[other]}"
+        f"as {names[other]}" if sides[row] is None or sides[other] in (None, sides[row]) else f"in {sides[row]}, as {names[other]} in {sides[other]}"
         for row, other in zip(rows.tolist(), others.tolist(), strict=True)
     ]

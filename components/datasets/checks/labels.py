@@ -31,34 +31,38 @@ def examine(subject: Subject) -> Part:
             min(1.0, config.max_label_conflicts / num_images),
         ),
     ]
-    counts = class_counts(subject)
-    if counts is None:
+    classes = _classes(subject)
+    if classes is None:
         return Part(columns, {}, rules)
-    classes = pd.DataFrame({"class": list(subject.info.classes), "images": counts, "share": counts / num_images})
     least, most, share = config.min_class_images, config.max_class_images, (config.class_share[0], config.class_share[1])
     rules += [
         subject.bounds("unused_classes", "each class has an image", "images", 1, None, "at least one image", table="classes"),
         subject.bounds("class_images", "each class has its images", "images", least, most, between(least, most), table="classes"),
-        subject.bounds("class_share", "class shares are in bounds", "share", *share, between(*share), table="classes"),
     ]
+    if "share" in classes:
+        rules.append(subject.bounds("class_share", "class shares are in bounds", "share", *share, between(*share), table="classes"))
     return Part(columns, {"classes": classes}, rules)
 
 
-def class_counts(subject: Subject) -> npt.NDArray[np.int64] | None:
-    """Return the number of images that show each class, (C,); None where nothing tells."""
-    classes = list(subject.info.classes)
+def _classes(subject: Subject) -> pd.DataFrame | None:
+    """Return how many images show each class, and its share of all labels, boxes too; masks have no share, None: nothing tells."""
+    names = list(subject.info.classes)
     if subject.has("label"):
-        codes = pd.Categorical(subject.frame["label"], categories=classes).codes
-        return np.bincount(codes[codes >= 0], minlength=len(classes))
+        codes = pd.Categorical(subject.frame["label"], categories=names).codes
+        images = np.bincount(codes[codes >= 0], minlength=len(names))
+        return pd.DataFrame({"class": names, "images": images, "share": images / max(1, len(subject))})
     if subject.has("boxes_xyxy"):
         boxes = subject.boxes
-        codes = pd.Categorical(boxes.labels, categories=classes).codes.astype(np.int64)
+        codes = pd.Categorical(boxes.labels, categories=names).codes.astype(np.int64)
         image = np.repeat(np.arange(len(subject)), np.diff(boxes.offsets))
-        shown = np.unique((image * max(1, len(classes)) + codes)[codes >= 0])
-        return np.bincount(shown % max(1, len(classes)), minlength=len(classes))
+        shown = np.unique((image * max(1, len(names)) + codes)[codes >= 0])
+        images = np.bincount(shown % max(1, len(names)), minlength=len(names))
+        share = np.bincount(codes[codes >= 0], minlength=len(names)) / max(1, len(codes))
+        return pd.DataFrame({"class": names, "images": images, "share": share})
     if subject.has("mask_sha256"):
         on_masks = subject.measured["mask_classes"].dropna()
-        return np.bincount(np.concatenate([np.empty(0, dtype=np.int64), *on_masks]).astype(np.int64), minlength=len(classes))
+        images = np.bincount(np.concatenate([np.empty(0, dtype=np.int64), *on_masks]).astype(np.int64), minlength=len(names))
+        return pd.DataFrame({"class": names, "images": images})
     return None
 
 

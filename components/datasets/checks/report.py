@@ -15,11 +15,16 @@ from components.datasets.decoding import decode
 from components.datasets.expectations import MAX_LISTED, Outcome
 from components.datasets.shards import ShardReader
 from components.errors import DataError
+from components.progress import bar
 from components.records import Verdict
 
 _NUM_PICTURES, _NUM_PAIRS = 24, 12
+#: Sheets of pairs on two sides of the split: each such pair has its picture, up to some hundreds.
+_MAX_SHEETS = 40
+_ACROSS = "across_splits"
 _NUM_RULES = 3
 _NUM_NAMED = 2
+_MAX_FOUND = 80
 _IN_FRONT = {"images": "", "left_out": "", "classes": "class ", "dataset": "dataset ", "columns": "column ", "drift": ""}
 _ROWS = {
     "images": ("image", "images"),
@@ -70,28 +75,25 @@ class Pictures:
             contact_sheet([self._read(name) for name in chosen["image_id"]], captions).save(self._folder / "offenders.png")
 
     def draw_pairs(self, pairs: pd.DataFrame) -> None:
-        """Draw near_duplicates.png, those on two sides of the source's split first, in across_splits.png by themselves, too."""
+        """Draw near_duplicates.png, and those on two sides of the source's own split, sheet by sheet, in across_splits_01.png and so on."""
         if pairs.empty:
             return
-        across = duplicates.across_splits(pairs, self._subject.frame["split"].set_axis(self._subject.image_ids)[self._unique])
-        for found, name, what in (
-            (across, "across_splits", "near duplicates on two sides of the split"),
-            (pairs, "near_duplicates", "near duplicates"),
-        ):
-            if len(found):
-                pixels_apart = found.assign(same=found["how"] == duplicates.SAME).sort_values("same", kind="stable")
-                title = f"{len(found):,} pairs of {what}" if len(found) > 1 else f"1 pair of {what}"
-                duplicates.draw_pairs(pixels_apart.head(_NUM_PAIRS), self._read, self._folder / f"{name}.png", title)
+        sides = self._subject.frame["split"].set_axis(self._subject.image_ids)
+        across = _telling_first(duplicates.across_splits(pairs, sides[~sides.index.duplicated()]))
+        sheets = [across[start : start + _NUM_PAIRS] for start in range(0, len(across), _NUM_PAIRS)][:_MAX_SHEETS]
+        with bar("draw pairs", len(sheets) + 1, "sheets") as progress:
+            for number, sheet in enumerate(sheets, 1):
+                title = f"{_count(len(across), 'pair', 'pairs')} on two sides of the split"
+                duplicates.draw_pairs(sheet, self._read, self._folder / f"{_ACROSS}_{number:02d}.png", title)
+                progress.update()
+            title = _count(len(pairs), "pair of near duplicates", "pairs of near duplicates")
+            duplicates.draw_pairs(_telling_first(pairs).head(_NUM_PAIRS), self._read, self._folder / "near_duplicates.png", title)
+            progress.update()
 
     def draw_suspects(self, suspects: pd.DataFrame | None) -> None:
         """Draw label_errors.png and write label_errors.csv, where likely wrong labels were looked for."""
         if suspects is not None:
             label_errors.report(suspects, self._subject.image_ids.tolist(), self._read, self._folder)
-
-    @cached_property
-    def _unique(self) -> pd.Series[bool]:
-        ids = pd.Series(self._subject.image_ids)
-        return (~ids.duplicated()).set_axis(self._subject.image_ids)
 
     @cached_property
     def _rows(self) -> pd.Series[int]:
@@ -107,6 +109,11 @@ class Pictures:
             return None
 
 
+def _telling_first(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return pairs with those at the end whose pixels are the same."""
+    return pairs.assign(same=pairs["how"] == duplicates.SAME).sort_values("same", kind="stable")
+
+
 def write_page(verdict: Verdict, outcomes: list[Outcome], failures: pd.DataFrame, folder: Path) -> None:
     """Write index.html: what failed, what is told of, what holds; the pictures, and where the rest is."""
     environment = jinja2.Environment(
@@ -114,8 +121,9 @@ def write_page(verdict: Verdict, outcomes: list[Outcome], failures: pd.DataFrame
     )
     groups = {"Failed": failed_of(outcomes), "To look at": told_of(outcomes)}
     holding = [outcome.rule.name for outcome in outcomes if outcome.success and not outcome.num_broken]
+    sheets = sorted(path.name for path in (folder / "pictures").glob(f"{_ACROSS}_*.png"))
     pictures = {
-        "across_splits.png": "The same picture on two sides of the split",
+        **dict.fromkeys(sheets, "The same picture on two sides of the split"),
         "offenders.png": "The first images of each finding",
         "near_duplicates.png": "Near duplicates",
         "label_errors.png": "Labels to look at",
@@ -181,9 +189,13 @@ def line_of(outcome: Outcome) -> str:
     if rule.table == "dataset" or not len(outcome.broken):
         return f"{rule.name}: found {outcome.observed}; expected {rule.expected}"
     rows = outcome.broken.head(_NUM_NAMED).itertuples()
-    names = ", ".join(f"{row.key} ({str(row.found)[:60]})" for row in rows)
+    names = ", ".join(f"{row.key} ({_shortened(str(row.found))})" for row in rows)
     more = " …" if outcome.num_broken > _NUM_NAMED else ""
     return f"{rule.name}: broken by {broken_by(outcome)}: {names}{more}; expected {rule.expected}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_FOUND else f"{text[: _MAX_FOUND - 1]}…"
 
 
 def _count(number: int, one: str, many: str) -> str:
