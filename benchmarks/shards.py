@@ -37,12 +37,13 @@ def rows() -> list[Row]:
         raw = _seconds([dataset.image, lambda index: _read(paths[index])], order)
         decoded = _seconds([lambda index: _shards_image(dataset, index), lambda index: loose[index]], order)
     return [
-        _row("Random reads, bytes alone: shards against open() of loose files", *raw, "the same 5,000 images, in turn, median of 9 rounds"),
-        _row("Random reads, decoded: shards against ImageFolder", *decoded, "as above; libjpeg takes most of it on both sides"),
+        _row("Random reads, bytes alone: shards against open() of loose files", raw, "the same 5,000 images, in turn, median of 9 rounds"),
+        _row("Random reads, decoded: shards against ImageFolder", decoded, "as above; libjpeg takes most of it on both sides"),
     ]
 
 
-def _row(name: str, ours: float, theirs: float, note: str) -> Row:
+def _row(name: str, seconds: list[float], note: str) -> Row:
+    ours, theirs = seconds
     measured = f"{ours * 1e6:.1f} µs an image against {theirs * 1e6:.1f} µs: {theirs / ours:.2f}×"
     return Row(name, measured, "1.0×", theirs / ours, theirs >= ours, note)
 

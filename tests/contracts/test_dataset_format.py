@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,8 +24,30 @@ def _image_folder(folder: Path) -> str:
     return str(folder)
 
 
+def _table(folder: Path) -> str:
+    _image_folder(folder / "images")
+    (folder / "labels.csv").write_text("image,label\nimages/cat/0.png,cat\nimages/dog/2.png,dog\nimages/cat/1.png,cat\n")
+    return str(folder)
+
+
+def _torchvision(_folder: Path) -> str:
+    raw = Path(".darkroom/torchvision/MNIST/raw")
+    raw.mkdir(parents=True, exist_ok=True)
+    for stem in ("train", "t10k"):  # magic number, sizes, bytes
+        (raw / f"{stem}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, 2, 28, 28) + bytes(2 * 28 * 28))
+        (raw / f"{stem}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 2049, 2) + bytes(2))
+    return "torchvision:MNIST"
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 #: By format a source that it reads.
 SOURCES: dict[str, Callable[[Path], str]] = {
+    "table": _table,
+    "torchvision": _torchvision,
     "image_folder": _image_folder,
     "sklearn": lambda _folder: "sklearn:digits",
     "composed": lambda _folder: "composed:detection",
