@@ -72,6 +72,8 @@ def export_dataset(dataset: Dataset, format: str, out: Path, without: Sequence[s
     if dataset.info.task not in writer.tasks:
         raise DataError(f"{dataset.info.name} is for {dataset.info.task}; {format} can say {', '.join(writer.tasks)}")
     dataset = _without(dataset, without)
+    if not any(dataset.table.column(column).null_count < len(dataset) for column in ("label", "boxes_xyxy", "mask_sha256")):
+        raise DataError(f"{dataset.info.name}: no image is annotated, so there is nothing to say of them in any layout")
     with replacing(out) as partial:
         try:
             writer.write(dataset, partial)
