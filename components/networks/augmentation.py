@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from components.datasets.policy import Policy
+from components.errors import ConfigError
 from components.networks.automatic import automatic
 from components.networks.colour import boxes, erase, jitter
-from components.networks.geometry import affine, flip_and_crop
+from components.networks.geometry import Motion, draw_motion, resample, take
 
 _FLOAT_FIELDS = ("rotate", "shift", "brightness", "contrast", "saturation", "hue", "erasing")
 
@@ -29,15 +30,35 @@ def augment(images_NCHW: torch.Tensor, policy: Policy, generator: torch.Generato
         generator: All randomness.
 
     Returns:
-        The images, of the same shape: uint8 if only flips and crops were asked for of uint8 images, else float in 0..1.
+        The images, of the same shape: uint8 if only flips and crops were asked for of uint8 images, else float in 0..1. What comes from
+        outside is the image's reflection.
     """
-    images = flip_and_crop(images_NCHW, policy, generator)
+    return _augmented(images_NCHW, policy, generator, None)[0]
+
+
+def augment_and_tell(images_NCHW: torch.Tensor, policy: Policy, generator: torch.Generator) -> tuple[torch.Tensor, Motion]:
+    """Do what `augment` does, and tell how the images moved; what comes from outside is black: a reflection would show unlabelled objects.
+
+    Raises:
+        ConfigError: The policy asks for what boxes and masks cannot follow.
+    """
+    for field in ("auto", "mixup", "cutmix"):
+        if getattr(policy, field) != Policy.model_fields[field].default:
+            raise ConfigError(f"augment.policy.{field}: found {getattr(policy, field)}; boxes and masks cannot follow it. Leave it out")
+    return _augmented(images_NCHW, policy, generator, 0.0)
+
+
+def _augmented(images_NCHW: torch.Tensor, policy: Policy, generator: torch.Generator, outside: float | None) -> tuple[torch.Tensor, Motion]:
+    motion = draw_motion(len(images_NCHW), images_NCHW.shape[2], images_NCHW.shape[3], policy, generator)
+    images = take(images_NCHW, motion, outside)
     if policy.auto == "none" and policy.random_resized_crop == 1 and not any(getattr(policy, field) for field in _FLOAT_FIELDS):
-        return images
-    images = affine(to_float(images), policy, generator)
+        return images, motion
+    images = to_float(images)
+    if motion.theta is not None:
+        images = resample(images, motion.theta, outside="reflection" if outside is None else "zeros")
     images = automatic(images, policy, generator)
     images = jitter(images, policy, generator)
-    return erase(images, policy.erasing, generator)
+    return erase(images, policy.erasing, generator), motion
 
 
 @dataclass(frozen=True)

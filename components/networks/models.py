@@ -73,11 +73,12 @@ def _torchvision_model(name: str, num_classes: int, channels: int, image_size: i
         warnings.simplefilter("ignore", FutureWarning)
         model = cast(nn.Module, torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments | dict(options)))
     if channels != 3:
-        _fit_first_convolution(model, channels)
+        fit_first_convolution(model, channels)
     return model
 
 
-def _fit_first_convolution(model: nn.Module, channels: int) -> None:
+def fit_first_convolution(model: nn.Module, channels: int) -> None:
+    """Replace the first convolution by one for images of `channels` channels, in place; its weights are new."""
     name, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     fitted = nn.Conv2d(
         channels,

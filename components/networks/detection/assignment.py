@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from components.networks.detection.objects import Objects
 from components.networks.detection.yolo import Raw, decode, points
 
 #: Points that are taught one object; how much naming and boxing weigh (TOOD, 4.1).
@@ -20,20 +21,6 @@ _TOP_POINTS, _ALPHA, _BETA = 13, 1.0, 6.0
 #: Weights of the two losses.
 _LABEL_WEIGHT, _BOX_WEIGHT = 1.0, 2.5
 _TINY = 1e-9
-
-
-class Objects(NamedTuple):
-    """The objects of a batch, in the network's pixels.
-
-    Attributes:
-        boxes_xyxy: float32 (N, K, 4).
-        labels: int64 (N, K).
-        present: bool (N, K): the rest is padding.
-    """
-
-    boxes_xyxy: torch.Tensor
-    labels: torch.Tensor
-    present: torch.Tensor
 
 
 class Assigned(NamedTuple):

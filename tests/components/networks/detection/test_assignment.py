@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from components.networks.detection.assignment import Objects, assign, loss
+from components.networks.detection.assignment import assign, loss
+from components.networks.detection.objects import Objects
 from components.networks.detection.yolo import YOLO, Raw, points
 
 SIZE = (64, 64)
