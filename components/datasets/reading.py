@@ -8,7 +8,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -62,7 +61,7 @@ class Entry:
 
 def is_image(name: str) -> bool:
     """Tell by its suffix whether a file is an image that is read."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return posixpath.splitext(name)[1].lower() in SUFFIXES
 
 
 def split_of(folder: str) -> str | None:
