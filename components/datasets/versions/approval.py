@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.datasets.versions import tags
-from components.datasets.versions.commit import check_identity
+from components.datasets.versions.commit import check_identity, last_checks
 from components.datasets.versions.tags import Version
 from components.errors import ConfigError, GateRefused
 
@@ -18,12 +18,13 @@ def approve(project: Path, ref: str, reason: str = "") -> tuple[Version, str | N
 
     Raises:
         ConfigError: There is no such version.
-        GateRefused: The last check of exactly these images said that they may not be trained on.
+        GateRefused: The last check of exactly these images, before the commit or after it, said that they may not be trained on.
     """
     version = _version(project, ref)
     if version.state == "approved":
         return version, None
-    checks = version.record.checks if version.record else None
+    record = version.record
+    checks = (last_checks(project, version.name, record.manifest_digest) or record.checks) if record else None
     if checks is not None and not checks.passed:
         raise GateRefused(
             f"{version.ref} did not pass its checks: {', '.join(checks.failed)}. "
