@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from components.datasets.importing import FORMATS, import_dataset
 from components.datasets.manifest import read_dataset, read_manifest
 from components.datasets.sources import open_source
 from components.protocols import DatasetFormat, ImportedImage, plugin, plugin_names
+from tests.components.datasets.formats.conftest import SAMPLES, put
 
 
 def _image_folder(folder: Path) -> str:
@@ -51,6 +53,7 @@ SOURCES: dict[str, Callable[[Path], str]] = {
     "image_folder": _image_folder,
     "sklearn": lambda _folder: "sklearn:digits",
     "composed": lambda _folder: "composed:detection",
+    **{name: partial(put, files=next(iter(variants.values()))) for name, variants in SAMPLES.items() if name != "image_folder"},
 }
 
 
@@ -66,6 +69,12 @@ def test_it_knows_its_own_sources_and_no_others(reader: DatasetFormat, tmp_path:
         assert reader.matches(open_source(make(tmp_path / name))) == (name == reader.name)
     (tmp_path / "empty").mkdir()
     assert not reader.matches(open_source(str(tmp_path / "empty")))
+
+
+def test_every_kind_of_a_layout_is_known_by_its_reader_alone(reader: DatasetFormat, tmp_path: Path) -> None:
+    for name, variants in SAMPLES.items():
+        for variant, files in variants.items():
+            assert reader.matches(open_source(put(tmp_path / name / variant, files))) == (name == reader.name), variant
 
 
 def test_images_come_in_one_order_with_unique_ids_and_labels_of_its_classes(reader: DatasetFormat, tmp_path: Path) -> None:
