@@ -46,6 +46,9 @@ class LoopOptions(BaseModel):
     step_factor: float = Field(default=0.1, gt=0, le=1, description="of schedule step: what a drop multiplies with")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    loss: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="by the name of a part of the task's loss what it weighs; empty: the task's own"
+    )
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: off")
     clip_norm: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0: off")
     patience: int = Field(default=0, ge=0, description="epochs without a better validation before stopping; 0: never")
@@ -77,5 +80,5 @@ class DistillOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    weight: float = Field(default=0.5, ge=0, le=1, description="share of the loss that is the distance from the teacher; 0: off, no teacher runs")
+    weight: float = Field(default=0.0, ge=0, le=1, description="share of the loss that is the distance from the teacher; 0: off, no teacher runs")
     temperature: float = Field(default=4.0, gt=0, le=100, description="divides the logits of both: the higher, the more the unlikely classes count")

@@ -181,7 +181,7 @@ def recovered(model, data, out, importance="magnitude"):
         {
             "variants": ["pruned"],
             "importance": importance,
-            "recovery": {"epochs": 2, "lr": 0.003, "batch_size": 64, "device": "cpu", "precision": "float32"},
+            "recovery": {"epochs": 2, "lr": 0.003, "batch_size": 64, "device": "cpu", "precision": "float32", "distill": {"weight": 0.5}},
         }
     )
     return plugin.compress(model, data, options, out, Context())

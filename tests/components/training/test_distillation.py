@@ -55,7 +55,7 @@ def test_a_task_that_cannot_be_taught_learns_from_its_targets_and_says_so(proble
         name = "untaught"
 
     with caplog.at_level(logging.INFO):
-        assert Distillation.of(Untaught(), problem.model(), DistillOptions()) is None  # type: ignore[arg-type]
+        assert Distillation.of(Untaught(), problem.model(), DistillOptions(weight=0.5)) is None  # type: ignore[arg-type]
     assert "the task untaught has no distillation loss" in caplog.text
 
 
@@ -74,7 +74,7 @@ def test_a_killed_recovery_with_a_teacher_ends_with_the_same_bits(problem: Any, 
         def log_metrics(self, metrics: Any, step: int) -> None:
             raise KeyboardInterrupt
 
-    distillation = taught(problem)
+    distillation = taught(problem, weight=0.5)
     whole, killed = problem.model(seed=1), problem.model(seed=1)
     problem.fit(whole, distillation=distillation)
     with pytest.raises(KeyboardInterrupt):
