@@ -9,7 +9,7 @@ from torch import nn
 
 from components.protocols import Distiller
 from components.training.distillation import Distillation
-from components.training.options import DistillOptions
+from components.training.options import DistillOptions, FitOptions
 
 
 def taught(problem: Any, **options: float) -> Distillation:
@@ -24,7 +24,7 @@ def taught(problem: Any, **options: float) -> Distillation:
 def distance(problem: Any, model: nn.Module, teacher: nn.Module, temperature: float = 1.0) -> float:
     images = torch.from_numpy(problem.val.images).permute(0, 3, 1, 2) / 255
     targets = problem.task.collate(problem.evaluator.targets(problem.val.rows), torch.device("cpu"))
-    options = problem.task.loss_options({"label_smoothing": 0.0, "class_weights": "none"}, targets, problem.spec.classes)
+    options = problem.task.loss_options(FitOptions().model_dump(), targets, problem.spec.classes)
     distiller = problem.task
     assert isinstance(distiller, Distiller)
     with torch.no_grad():
