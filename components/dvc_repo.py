@@ -21,7 +21,8 @@ def opened(project: Path) -> Iterator[Any]:
     with readable():
         from dvc.repo import Repo
 
-        logging.getLogger("dvc").setLevel(logging.ERROR)  # importing DVC sets it; what it would say is said by the command
+        for name in ("dvc", "dvc_data", "dvc_objects"):  # importing DVC sets them; what it would say is said by the command
+            logging.getLogger(name).setLevel(logging.ERROR)
         repo = Repo(str(project))
         repo.scm_context.quiet = True
         try:

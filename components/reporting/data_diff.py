@@ -53,6 +53,7 @@ def render(diff: Diff, a: Dataset, b: Dataset, names: tuple[str, str]) -> str:
         names=names,
         sizes=(len(a), len(b)),
         num=diff.num,
+        boxes=all(dataset.table.column("label").null_count == len(dataset) for dataset in (a, b)),
         columns=counts.column_names,
         counts=[list(row.values()) for row in counts.to_pylist()],
         confusions=confusions.slice(0, _SHOWN_ROWS).to_pylist(),

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from components.errors import ConfigError
 from components.git import git
-from flows.data_versions import fetch_newest
 from flows.isolation import Unfinished, save_experiment, worktree
-from flows.pipeline import Pipeline
 from tests.flows.conftest import commit
 from tests.flows.test_pipeline import run_all
 
@@ -52,26 +48,3 @@ def test_no_commit_is_told(project: Path) -> None:
     subprocess.run(["git", "init", "-q"], check=True)
     with pytest.raises(ConfigError, match="works on the last commit"), worktree(project, "one"):
         pass
-
-
-def test_the_newest_tag_brings_its_data(project: Path) -> None:
-    images = project / "data" / "toy"
-    images.mkdir(parents=True)
-    for version in ("1.9", "1.10"):
-        (images / "1.png").write_bytes(version.encode())
-        subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "data/toy"], check=True)
-        commit(project)
-        git(project, "tag", f"toy@v{version}")
-    git(project, "checkout", "-q", "toy@v1.9")
-    subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q", "data/toy.dvc"], check=True)
-    assert (images / "1.png").read_text() == "1.9"
-    assert fetch_newest(project, "toy") == "toy@v1.10"
-    assert (images / "1.png").read_text() == "1.10"
-    with closing(Pipeline(project)) as pipeline:
-        pipeline.check_data()
-    assert fetch_newest(project, "toy") == ""
-
-
-def test_no_newer_data_to_find_is_told(project: Path) -> None:
-    with pytest.raises(ConfigError, match="no tag toy@v… and no upstream branch"):
-        fetch_newest(project, "toy")
