@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 
 from components.datasets.manifest import ANNOTATIONS, COLUMNS
 from components.datasets.reading import Entry, Files, chained, check_classes, first_bytes, read_annotation, read_images, split_of
+from components.datasets.sources.names import MAX_FILES
 from components.errors import DataError
 from components.progress import bar
 from components.protocols import Quarantined, Reading, Source
@@ -40,7 +41,7 @@ from components.protocols import Quarantined, Reading, Source
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-#: A table of more rows, or one that takes more bytes unpacked, is refused while it is read.
+#: A table of more boxes, or one that takes more bytes unpacked, is refused while it is read.
 MAX_ROWS = 20_000_000
 MAX_TABLE_BYTES = 4 * 2**30
 _IMAGE = ("image", "path", "file", "filename", "file_name", "filepath", "image_path")
@@ -106,22 +107,24 @@ class Table:
         entries = _Entries(table, Files(source.files()), boxes)
         label = table.first_of(_LABEL)
         labels = sorted(map(str, pc.unique(table.columns[label]).drop_null().to_pylist())) if label else []
-        images = chained(read_images(source, entries), entries.lost)
-        return Reading("detection" if boxes else "classification", check_classes(labels, names[0]), images, len(entries) + len(entries.lost))
+        images = chained(read_images(source, entries), entries.lost())
+        return Reading("detection" if boxes else "classification", check_classes(labels, names[0]), images, len(entries) + entries.num_lost)
 
 
 class _Entries(Sequence[Entry]):
     """The images of a table, each made of its rows when it is asked for: millions of them take the memory of the table alone."""
 
     def __init__(self, table: _Table, files: Files, boxes: Sequence[str] | None) -> None:
-        self.lost: list[Quarantined] = []
-        self._table, self._boxes = table, boxes
+        self._table, self._source_files = table, files
         image = table.first_of(_IMAGE)
         assert image is not None  # noqa: S101 - `_check_columns` has seen it
         encoded = table.columns[image].combine_chunks().dictionary_encode()
         codes = encoded.indices.to_numpy(zero_copy_only=False)
+        self._called = encoded.dictionary
+        if len(self._called) > MAX_FILES:
+            raise DataError(f"{table.name} names {len(self._called):,} images; expected at most {MAX_FILES:,}. Import it in parts")
         self._order = np.argsort(codes, kind="stable")
-        self._starts = np.searchsorted(codes[self._order], np.arange(len(encoded.dictionary) + 1))
+        self._starts = np.searchsorted(codes[self._order], np.arange(len(self._called) + 1))
         firsts = self._order[self._starts[:-1]]
         if boxes is None and len(firsts) < len(codes):
             again = int(np.flatnonzero(firsts[codes] != np.arange(len(codes)))[0])
@@ -133,7 +136,8 @@ class _Entries(Sequence[Entry]):
         self._sizes = {name: _numbers(table, name) for name in ("height", "width") if name in table.columns}
         used = {image, self._label, *(boxes or ()), "height", "width"}
         self._metadata = _metadata(table, [name for name in table.columns if name not in used], firsts[codes] if boxes else None)
-        self._kept, self._files = self._found(encoded.dictionary.to_pylist(), files, firsts)
+        self._kept, self._files = self._found(firsts)
+        self.num_lost = len(self._called) - len(self._kept)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -159,17 +163,27 @@ class _Entries(Sequence[Entry]):
         size = [self._sizes[name][first] for name in ("height", "width")] if len(self._sizes) == 2 else [np.nan]
         return Entry(self._files[index], row, size_hw=None if np.isnan(size).any() else (int(size[0]), int(size[1])))
 
-    def _found(self, called: list[str], files: Files, firsts: npt.NDArray[np.int64]) -> tuple[list[int], list[str]]:
-        """Return the images that are there: their codes and files; note the others as lost."""
+    def lost(self) -> Iterator[Quarantined]:
+        """Yield the images that the table names and that cannot be found."""
+        kept = set(self._kept)
+        for code, name in enumerate(self._called):
+            if code not in kept:
+                try:
+                    self._source_files.find(name.as_py(), self._table.name)
+                except DataError as error:
+                    yield Quarantined(name.as_py(), str(error))
+
+    def _found(self, firsts: npt.NDArray[np.int64]) -> tuple[list[int], list[str]]:
+        """Return the images that are there: their codes and files."""
         found: dict[str, int] = {}
-        for code, name in enumerate(called):
+        for code, name in enumerate(self._called):
             try:
-                file = files.find(name, self._table.name)
-            except DataError as error:
-                self.lost.append(Quarantined(name, str(error)))
+                file = self._source_files.find(name.as_py(), self._table.name)
+            except DataError:
                 continue
             if file in found:
-                raise DataError(f"{self._table.where(int(firsts[code]))}: {name!r} and {called[found[file]]!r} are the same image, {file}")
+                other = self._called[found[file]].as_py()
+                raise DataError(f"{self._table.where(int(firsts[code]))}: {name.as_py()!r} and {other!r} are the same image, {file}")
             found[file] = code
         return list(found.values()), list(found)
 
@@ -278,8 +292,8 @@ def _read_parquet(content: bytes, name: str) -> _Table:
         for field in schema:
             if pa.types.is_nested(field.type):
                 raise DataError(f"{name}: the column {field.name!r} is {field.type}; expected one value a cell")
-        if file.metadata.num_rows > MAX_ROWS:
-            raise DataError(f"{name} has {file.metadata.num_rows:,} rows; expected at most {MAX_ROWS:,}. Split it")
+        if file.metadata.num_rows > (most := _max_rows([column.lower() for column in schema.names])):
+            raise DataError(f"{name} has {file.metadata.num_rows:,} rows; expected at most {most:,}. Split it")
         columns, size = {column.lower(): [] for column in schema.names}, 0
         with bar(f"read {name}", file.metadata.num_rows, "rows") as progress:
             for batch in file.iter_batches(4096):
@@ -313,6 +327,7 @@ def _read_csv(content: bytes, name: str) -> _Table:
     chunks: list[list[pa.Array]] = [[] for _ in header]
     rows: list[list[str]] = []
     lines = array("q")
+    max_rows = _max_rows(header)
 
     def flush() -> None:
         for column, cells in zip(chunks, zip(*rows, strict=True), strict=True):
@@ -327,8 +342,8 @@ def _read_csv(content: bytes, name: str) -> _Table:
                 )
             rows.append(row)
             lines.append(line)
-            if len(lines) > MAX_ROWS:
-                raise DataError(f"{name} has more than {MAX_ROWS:,} rows; split it")
+            if len(lines) > max_rows:
+                raise DataError(f"{name} has more than {max_rows:,} rows; split it")
             if len(rows) == _CHUNK:
                 flush()
                 progress.update(_CHUNK)
@@ -371,6 +386,10 @@ def _check_names(header: Sequence[str], name: str) -> None:
     twice = sorted({column for column in header if column and header.count(column) > 1})
     if twice:
         raise DataError(f"{name}: the column {twice[0]!r} comes twice; expected each once, in upper or lower case")
+
+
+def _max_rows(header: Sequence[str]) -> int:
+    return MAX_ROWS if any(set(given) <= set(header) for given in _BOXES) else min(MAX_ROWS, MAX_FILES)
 
 
 def _first(mask: pa.ChunkedArray) -> int:
