@@ -29,7 +29,7 @@ from typing_extensions import TypedDict
 
 from components.datasets.annotations import IGNORE, Mask
 from components.datasets.dataset import Dataset
-from components.datasets.formats._writing import Place, check_splits, row_cells, write_images
+from components.datasets.export_rows import Place, check_splits, row_cells, write_images
 from components.datasets.reading import (
     Entry,
     Files,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from components.datasets.dataset import Dataset
-from components.datasets.formats._writing import Place, check_splits, row_cells, write_images
+from components.datasets.export_rows import Place, check_splits, row_cells, write_images
 from components.datasets.reading import Entry, check_classes, is_image, read_annotation, read_images, split_of
 from components.errors import DataError
 from components.protocols import Reading, Source

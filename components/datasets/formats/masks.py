@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from components.datasets.annotations import Mask, mask_png
+from components.datasets.class_table import ClassTable, indexed_mask, open_mask, parse_table, pixels_of
 from components.datasets.dataset import Dataset
-from components.datasets.formats._class_table import ClassTable, indexed_mask, open_mask, parse_table, pixels_of
-from components.datasets.formats._writing import Place, check_splits, row_cells, write_images
+from components.datasets.export_rows import Place, check_splits, row_cells, write_images
 from components.datasets.reading import Entry, chained, is_image, key_of, read_annotation, read_images, split_in
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source

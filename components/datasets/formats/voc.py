@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from components.datasets.annotations import IGNORE, VOC_COLOURS, Mask, mask_png
+from components.datasets.class_table import ClassTable, indexed_mask, parse_labelmap
 from components.datasets.dataset import Dataset
-from components.datasets.formats._class_table import ClassTable, indexed_mask, parse_labelmap
-from components.datasets.formats._writing import Place, Row, check_splits, row_cells, write_images
+from components.datasets.export_rows import Place, Row, check_splits, row_cells, write_images
 from components.datasets.reading import (
     Entry,
     Files,

@@ -28,9 +28,9 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from components.datasets.annotations import Mask
+from components.datasets.class_table import parse_yaml
 from components.datasets.dataset import Dataset
-from components.datasets.formats._class_table import parse_yaml
-from components.datasets.formats._writing import SPLITS, Place, Row, check_splits, row_cells, write_images
+from components.datasets.export_rows import SPLITS, Place, Row, check_splits, row_cells, write_images
 from components.datasets.reading import (
     Entry,
     Files,

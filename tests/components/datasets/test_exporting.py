@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from components.datasets.dataset import Dataset
+from components.datasets.export_rows import check_name
 from components.datasets.exporting import export_dataset
-from components.datasets.formats._writing import check_name
 from components.datasets.importing import import_dataset
 from components.datasets.manifest import DatasetInfo
 from components.datasets.writing import write_dataset
