@@ -105,6 +105,8 @@ class Task(Protocol):
     """What is learnt. Images reach it as float NCHW in 0..1 on the training device; the network normalises them."""
 
     name: str
+    postprocess: Postprocess
+    """Its torch-free half."""
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights: images_NCHW in 0..1 → raw outputs. A pruned `spec.structure` is applied."""

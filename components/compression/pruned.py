@@ -225,7 +225,7 @@ def _gradients(problem: Problem) -> Gradients:
     """Return the mean gradient of the loss over some training images, each parameter's by its name."""
     task, train = problem.task, problem.train
     chosen = train.order[:: max(1, len(train.order) // _GRADIENT_IMAGES)]
-    targets = problem.evaluator.targets(train.rows)
+    targets = problem.training_targets()
     loss_options = task.loss_options(FitOptions().model_dump(), targets, problem.spec.classes)
     network, cpu, runtime = copy.deepcopy(problem.model).eval(), torch.device("cpu"), plain_runtime("cpu")
     for first in range(0, len(chosen), _BATCH):

@@ -8,6 +8,7 @@ box_ignore      for each box whether it is neither to be found nor missed (COCO:
 polygons        for each box the rings of its outline, each [x0, y0, x1, y1, …] in the same coordinates; an empty list: a box only
 mask_sha256     segmentation: SHA-256 of the mask's bytes, an indexed PNG in the shards at mask_shard, mask_offset, mask_length, of the
                 upright image's size; a pixel holds the index of its class in dataset.yaml, or 255: not labelled, not judged
+mask_png        the mask's bytes themselves; not in a manifest, but in rows that are learnt from and judged by (`dataset.with_masks`)
 
 Legend: N images, K boxes of an image, H height, W width in pixels.
 """
@@ -15,7 +16,7 @@ Legend: N images, K boxes of an image, H height, W width in pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,20 +26,28 @@ import pyarrow.compute as pc
 from components.datasets.masks import IGNORE, MAX_MASK_CLASSES, VOC_COLOURS, Mask, mask_png, read_mask
 from components.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = [
     "IGNORE",
+    "MASK_PNG",
     "MAX_MASK_CLASSES",
     "VOC_COLOURS",
     "Boxes",
     "FlatBoxes",
     "Mask",
     "boxes_of",
+    "classes_shown",
     "flat_boxes",
     "mask_of_polygons",
     "mask_png",
     "read_mask",
     "region_of_polygon",
 ]
+
+#: The column of masks' bytes.
+MASK_PNG = "mask_png"
 
 Boxes = npt.NDArray[np.float64]
 
@@ -64,6 +73,30 @@ def boxes_of(cell: Any) -> Boxes:
     if cell is None or len(cell) == 0:
         return np.empty((0, 4))
     return np.asarray([list(box) for box in cell], dtype=np.float64)
+
+
+def classes_shown(rows: pd.DataFrame, classes: Sequence[str]) -> list[frozenset[str]]:
+    """Return the names of the classes that each image shows, from whichever annotation its row has.
+
+    Args:
+        rows: A manifest's rows; those of masks are looked into where their bytes are there (`mask_png`).
+        classes: All names, in the order of the masks' indices.
+
+    Raises:
+        DataError: A mask is damaged.
+    """
+    shown: list[set[str]] = [set() for _ in range(len(rows))]
+    if "label" in rows:
+        for names, label in zip(shown, rows["label"], strict=True):
+            names.update(() if label is None else (label,))
+    if "box_labels" in rows:
+        for names, labels in zip(shown, rows["box_labels"], strict=True):
+            names.update(() if labels is None else labels)
+    if MASK_PNG in rows:
+        for names, content in zip(shown, rows[MASK_PNG], strict=True):
+            values = () if content is None else np.unique(read_mask(content)).tolist()
+            names.update(classes[value] for value in values if value < len(classes))
+    return [frozenset(names) for names in shown]
 
 
 def flat_boxes(table: pa.Table) -> FlatBoxes:

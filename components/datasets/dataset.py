@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import pandas as pd
 import pyarrow as pa
 
-from components.datasets.annotations import Mask, read_mask
+from components.datasets.annotations import MASK_PNG, Mask, read_mask
 from components.datasets.manifest import DatasetInfo, frame_of, read_dataset, read_table
 from components.datasets.shards import ShardReader
 from components.errors import DataError
@@ -29,6 +29,20 @@ class Shards(Protocol):
     def close(self) -> None:
         """Let go of what is open."""
         ...
+
+
+def with_masks(rows: pd.DataFrame, shards: Shards) -> pd.DataFrame:
+    """Return a manifest's rows with the column `mask_png`: the bytes of each mask, None where there is none; as they are if no row has one.
+
+    Args:
+        rows: With the columns mask_shard, mask_offset, mask_length.
+        shards: Where the bytes are.
+    """
+    if not rows["mask_shard"].notna().any():
+        return rows
+    places = zip(rows["mask_shard"], rows["mask_offset"], rows["mask_length"], strict=True)
+    contents = [None if shard is None else shards.read(str(shard), int(offset), int(length)) for shard, offset, length in places]
+    return rows.assign(**{MASK_PNG: pd.Series(contents, index=rows.index, dtype=object)})
 
 
 class Dataset:

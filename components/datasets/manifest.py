@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from components.datasets.annotations import MASK_PNG
 from components.datasets.digest import digest_of
 from components.errors import DataError
 from components.records import DatasetRef, Record
@@ -118,7 +119,7 @@ def write_dataset_info(info: DatasetInfo, folder: Path) -> None:
 
 def metadata_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns beyond the manifest's own and the annotations: slices are cut along them."""
-    return [column for column in frame.columns if column not in COLUMNS and column not in ANNOTATIONS]
+    return [column for column in frame.columns if column not in COLUMNS and column not in ANNOTATIONS and column != MASK_PNG]
 
 
 def given_annotations(frame: pd.DataFrame) -> list[str]:

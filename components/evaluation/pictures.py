@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 _INK, _MUTED, _BLUE, _RED = "#1d2530", "#6b7785", "#2f6fde", "#d1495b"
 _NAMED_CLASSES = 30
+_NAMED_LINES = 12
 _COLUMNS = 6
+_WIDE = 1.6  # width to height from which a picture takes the place of two
 
 
 def draw_confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
@@ -71,6 +73,47 @@ def draw_reliability(
     _save(figure, path)
 
 
+def draw_curves(x: npt.NDArray[np.float64], curves: Mapping[str, npt.NDArray[np.float64]], axis_names: tuple[str, str], path: Path) -> None:
+    """Draw one line a class from 0 to 1, the best twelve named.
+
+    Args:
+        x: (P,), 0..1.
+        curves: By class (P,), 0..1.
+        axis_names: Of x and y.
+        path: The file to write.
+    """
+    figure = _figure(6.4, 4.8)
+    axes = _axes(figure)
+    palette = _line_colours()
+    order = sorted(curves, key=lambda name: -float(curves[name].mean()))
+    for place, name in enumerate(order):
+        axes.plot(x, curves[name], color=palette(place % 10), linewidth=1.4, label=name if place < _NAMED_LINES else None)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=axis_names[0], ylabel=axis_names[1])
+    if order:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8.5)
+    _save(figure, path)
+
+
+def draw_bars(counts: Mapping[str, int], what: str, path: Path) -> None:
+    """Draw a bar for each count.
+
+    Args:
+        counts: By name.
+        what: What is counted.
+        path: The file to write.
+    """
+    figure = _figure(5.2, 0.7 + 0.42 * len(counts))
+    axes = _axes(figure)
+    names = list(counts)
+    axes.barh(range(len(names)), [counts[name] for name in names], color=_BLUE, height=0.6)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    for place, name in enumerate(names):
+        axes.text(counts[name], place, f" {counts[name]}", va="center", fontsize=9, color=_INK)
+    axes.set_xlabel(what)
+    _save(figure, path)
+
+
 def draw_images(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str], path: Path, empty: str) -> None:
     """Draw a sheet of images, each with its caption below.
 
@@ -87,13 +130,14 @@ def draw_images(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str]
         axes.text(0.5, 0.5, empty, ha="center", va="center", color=_MUTED, fontsize=12)
         _save(figure, path)
         return
-    columns = min(_COLUMNS, len(images))
+    wide = max(image.shape[1] / image.shape[0] for image in images) > _WIDE
+    columns = min(_COLUMNS // 2 if wide else _COLUMNS, len(images))
     rows = -(-len(images) // columns)
-    figure = _figure(1.75 * columns, 2.15 * rows)
+    figure = _figure((3.5 if wide else 1.75) * columns, 2.15 * rows)
     for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_xlabel(textwrap.fill(caption, 22), fontsize=8.5, color=_INK)
+        axes.set_xlabel(textwrap.fill(caption, 44 if wide else 22), fontsize=8.5, color=_INK)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -126,6 +170,12 @@ def _colours() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("darkroom", ["#ffffff", "#cfdffa", _BLUE, "#173a7a"])
+
+
+def _line_colours() -> Any:
+    from matplotlib import colormaps
+
+    return colormaps["tab10"]
 
 
 def _save(figure: Figure, path: Path) -> None:

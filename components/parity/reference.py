@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import DataError
 from components.protocols import plugin
-from components.training.inference import predict
+from components.training.inference import predict_originals
 from components.training.runtime import plain_runtime
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Reference:
         spec: The model's own spec, which an artifact's metadata must repeat.
         images: uint8 (N, H, W, C), the test images.
         rows: Their annotations.
-        predictions: One an image, of the eager model in float32.
+        predictions: One an image, of the eager model in float32, in the pixels of the originals.
     """
 
     spec: ModelSpec
@@ -47,5 +47,5 @@ def eager_reference(model: nn.Module, spec: ModelSpec, prepared: Prepared) -> Re
     if not len(test.rows):
         raise DataError(f"{prepared.path}: the test split is empty; an artifact is proven on real test images. Raise split.shares.test")
     task = plugin("components.tasks", "task", spec.task)
-    predictions = predict(task, model, test.images, runtime=plain_runtime("cpu"), description="reference")
+    predictions = predict_originals(task, model, test, spec.preprocess, runtime=plain_runtime("cpu"), description="reference")
     return Reference(spec, test.images, test.rows, predictions)

@@ -20,6 +20,7 @@ from components.parity.reference import Reference
 from components.protocols import Evaluator, Postprocess, Runner, plugin
 from components.records import ModelSpec, ParityRecord, Refusal
 from components.serving.metadata import unpack
+from components.serving.restoring import restored, sizes_of
 
 #: Fewer lost images than this are no evidence against an artifact, whatever share of a tiny class or test set they are.
 LEAST_LOST_IMAGES = 2
@@ -59,27 +60,29 @@ def verify_artifact(path: Path, format: str, reference: Reference, budgets: Budg
         refusals = _same_spec(inside, reference.spec)
         if sorted(inside.classes) != sorted(reference.spec.classes) or inside.task != reference.spec.task:
             return None, refusals
-        parity, drops = _compare(inside, run(runner, inside, reference.images), reference)
+        parity, drops, metric = _compare(inside, run(runner, inside, reference), reference)
     except DataError as error:
         return None, [Refusal(budget="runs", found=None, limit=None, text=str(error))]
-    return parity, refusals + _judge(parity, drops, budgets)
+    return parity, refusals + _judge(parity, drops, budgets, metric)
 
 
-def run(runner: Runner, spec: ModelSpec, images_NHWC: Any) -> list[Any]:
-    """Return one prediction an image, in batches, through serving's post-processing.
+def run(runner: Runner, spec: ModelSpec, reference: Reference) -> list[Any]:
+    """Return one prediction an image of the reference, in batches, through serving's post-processing.
 
     Raises:
         DataError: The artifact does not take these images.
     """
     postprocess: Postprocess = plugin("components.serving.postprocess", "task", spec.task)
     predictions: list[Any] = []
+    images_NHWC, sizes_hw = reference.images, sizes_of(reference.rows, spec.preprocess)
     with progress.bar("parity", len(images_NHWC)) as bar:
         for start in range(0, len(images_NHWC), _BATCH):
             batch = np.ascontiguousarray(images_NHWC[start : start + _BATCH])
             try:
-                predictions += postprocess.predictions(runner(batch))
+                answers = postprocess.predictions(runner(batch))
             except Exception as error:  # runners raise their runtime's own exceptions
                 raise DataError(f"the artifact does not run on images {batch.shape}: {' '.join(str(error).split())[:200]}") from error
+            predictions += restored(postprocess, answers, sizes_hw[start : start + _BATCH], spec.preprocess)
             bar.update(len(batch))
     return predictions
 
@@ -102,7 +105,7 @@ class _Drop:
     support: int
 
 
-def _compare(inside: ModelSpec, predictions: Sequence[Any], reference: Reference) -> tuple[ParityRecord, list[_Drop]]:
+def _compare(inside: ModelSpec, predictions: Sequence[Any], reference: Reference) -> tuple[ParityRecord, list[_Drop], str]:
     postprocess: Postprocess = plugin("components.serving.postprocess", "task", inside.task)
     names = reference.spec.classes
     pairs = [postprocess.difference(eager, names, own, inside.classes) for eager, own in zip(reference.predictions, predictions, strict=True)]
@@ -123,7 +126,7 @@ def _compare(inside: ModelSpec, predictions: Sequence[Any], reference: Reference
         worst_class=worst.name,
         worst_class_drop=worst.drop,
     )
-    return parity, drops
+    return parity, drops, metric
 
 
 def _scores(
@@ -140,7 +143,7 @@ def _scores(
     return evaluator.metric, evaluator.score(statistics), by_class
 
 
-def _judge(parity: ParityRecord, drops: Sequence[_Drop], budgets: Budgets) -> list[Refusal]:
+def _judge(parity: ParityRecord, drops: Sequence[_Drop], budgets: Budgets, metric: str) -> list[Refusal]:
     refusals = []
     limit = budgets.max_difference
     if limit is not None and not parity.max_difference <= limit:  # also when it is not a number
@@ -148,7 +151,7 @@ def _judge(parity: ParityRecord, drops: Sequence[_Drop], budgets: Budgets) -> li
         refusals.append(Refusal(budget="max_difference", found=parity.max_difference, limit=limit, text=text))
     drop, limit = parity.accuracy_drop, budgets.max_accuracy_drop
     if drop > limit and _evident(drop, parity.num_images):
-        text = f"accuracy falls by {drop:.2%} on {parity.num_images} test images, more than {limit:.2%}"
+        text = f"{metric} falls by {drop:.2%} on {parity.num_images} test images, more than {limit:.2%}"
         refusals.append(Refusal(budget="max_accuracy_drop", found=drop, limit=limit, text=text))
     limit = budgets.max_class_drop
     evident = [item for item in drops if item.drop > limit and _evident(item.drop, item.support)]

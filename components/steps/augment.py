@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -15,6 +16,8 @@ import pandas as pd
 from pydantic import Field
 
 from components.config import Section, TaskConfig
+from components.datasets.annotations import MASK_PNG, classes_shown
+from components.datasets.dataset import with_masks
 from components.datasets.manifest import dataset_ref, given_annotations, metadata_columns, read_dataset, read_manifest
 from components.datasets.parallel import map_batches, num_threads_for
 from components.datasets.policy import Policy
@@ -70,14 +73,19 @@ def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, o
     if list(sides.index) != list(frame["image_id"]):
         raise DataError(f"{splits} is about other images than {data} holds now; run split again")
     sizes = list(dict.fromkeys([task.image_size, task.finetune_image_size or task.image_size]))
-    kept = ["image_id", "sha256", *given_annotations(frame), *metadata_columns(frame)]
+    kept = ["image_id", "sha256", "height", "width", *given_annotations(frame), *metadata_columns(frame)]
     rows = {side: frame[(sides == side).to_numpy()].reset_index(drop=True) for side in SPLITS}
     with replacing(out) as folder:
         with ShardReader(data) as shards, bar("prepare images", sum(len(part) for part in rows.values())) as progress:
             for side, part in rows.items():
                 shapes = {size: (len(part), size, size, task.channels) for size in sizes}
-                write_split(folder / side, part[kept], _counted(_prepared(part, shards, task, sizes), progress), shapes)
-        np.save(folder / "train" / ORDER, balanced_order(rows["train"]["label"], config.balance))
+                whole = with_masks(part, shards)
+                columns = [*kept, *(column for column in (MASK_PNG,) if column in whole)]
+                write_split(folder / side, whole[columns], _counted(_prepared(part, shards, task, sizes), progress), shapes)
+                if side == "train":
+                    shown = classes_shown(whole, info.classes)
+        _refuse_unseen(shown, info.classes)
+        np.save(folder / "train" / ORDER, balanced_order(shown, config.balance))
         (folder / POLICY).write_text(json.dumps(config.policy.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         mean, std = _statistics(np.load(folder / "train" / f"images-{task.image_size}.npy", mmap_mode="r"))
         record = PreparedRecord(
@@ -95,18 +103,35 @@ def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, o
         record.save(folder / RECORD)
         with replacing(preview) as pictures:
             pictures.mkdir(parents=True)
-            draw_preview(Prepared.open(folder).split("train"), config.policy, pictures / "policy.png")
+            draw_preview(Prepared.open(folder), config.policy, pictures / "policy.png")
     log.info("augment: %s images at %s px", ", ".join(f"{count} {side}" for side, count in record.counts.items()), " and ".join(map(str, sizes)))
     return record
 
 
-def balanced_order(labels: pd.Series, balance: str) -> npt.NDArray[np.int64]:
-    """Return the indices of one epoch: a class of n images, the largest having m, is shown n·(m/n)^e times, e = 0, ½ or 1."""
-    codes, _ = pd.factorize(labels, sort=True)
-    counts = np.bincount(codes)
-    wanted = np.rint(counts * (counts.max() / counts) ** _EXPONENTS[balance]).astype(int)
-    parts = [np.resize(np.flatnonzero(codes == code), wanted[code]) for code in range(len(counts))]
+def balanced_order(shown: Sequence[frozenset[str]], balance: str) -> npt.NDArray[np.int64]:
+    """Return the indices of one epoch: an image is shown (m/n)^e times, e = 0, ½ or 1, with n the images of its rarest class and m of the commonest.
+
+    So each class of a classification is shown n·(m/n)^e times; for images of several classes it is the repeat factor of Gupta et al. 2019
+    (LVIS, arXiv:1908.03195). An image of no class is shown once.
+
+    Args:
+        shown: The classes that each image shows.
+        balance: none, sqrt or full.
+    """
+    counts = Counter(name for names in shown for name in names)
+    most = max(counts.values(), default=1)
+    rarest = pd.Series([min(names, key=lambda name: (counts[name], name), default=None) for names in shown], dtype=object)
+    parts = [np.flatnonzero(rarest.isna())]
+    for name in sorted(rarest.dropna().unique()):
+        images = np.flatnonzero(rarest == name)
+        parts.append(np.resize(images, int(np.rint(len(images) * (most / counts[name]) ** _EXPONENTS[balance]))))
     return np.sort(np.concatenate(parts)).astype(np.int64)
+
+
+def _refuse_unseen(shown: Sequence[frozenset[str]], classes: Sequence[str]) -> None:
+    unseen = [name for name in classes if not any(name in names for names in shown)]
+    if unseen:
+        raise DataError(f"no training image of {', '.join(unseen[:5])}: each class needs one; add images or change split.seed")
 
 
 def _prepared(rows: pd.DataFrame, shards: ShardReader, task: TaskConfig, sizes: list[int]) -> Iterator[Images]:

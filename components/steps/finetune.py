@@ -61,7 +61,6 @@ def finetune(config: FinetuneConfig, task: TaskConfig, data: Path, model: Path, 
         InputError: The loss is no number any more, memory ran out, or the disk is full.
     """
     from components.networks.augmentation import scaled
-    from components.networks.models import head_names
     from components.training.model_files import load_model
     from components.training.optimizers import gradual
     from components.training.problem import Problem
@@ -82,7 +81,7 @@ def finetune(config: FinetuneConfig, task: TaskConfig, data: Path, model: Path, 
         context=context,
         loaded="the trained model",
         description=f"finetune {spec.model}",
-        plan=gradual(network, head_names(network), config.lr_head, config.lr_backbone, config.unfreeze_epochs),
+        plan=gradual(network, learnt.head_names(network), config.lr_head, config.lr_backbone, config.unfreeze_epochs),
         start=True,
     )
     verdict = f"epoch {record.best_epoch} of {record.num_epochs} goes on" if record.best_epoch else "the model before goes on"

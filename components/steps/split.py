@@ -23,6 +23,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.config import Section
+from components.datasets.annotations import classes_shown
 from components.datasets.manifest import dataset_ref, read_dataset, read_manifest
 from components.datasets.splits import read_near_duplicates, write_splits
 from components.errors import DataError, GateRefused
@@ -258,7 +259,7 @@ def _check_sides(config: SplitConfig, data: Path, frame: pd.DataFrame, sides: pd
             share = getattr(config.shares, side)
             raise DataError(f"the split '{side}' is empty: {len(frame)} images with split.shares.{side} = {share:g}; add images or raise the share")
     classes = read_dataset(data).classes
-    trained = set(frame["label"][sides == "train"])
-    without = [name for name in classes if name not in trained]
+    trained: frozenset[str] = frozenset().union(*classes_shown(frame[(sides == "train").to_numpy()], classes))
+    without = [name for name in classes if name not in trained] if frame["mask_shard"].isna().all() else []  # into masks augment looks
     if without:
         raise DataError(f"no training image of {', '.join(without[:5])}: each class needs one; add images or change split.seed")

@@ -13,10 +13,11 @@ from torch.nn import functional
 from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
 from components.networks.augmentation import augment, mix, to_float
-from components.networks.models import build
+from components.networks.models import build, head_names
 from components.networks.normalisation import Normalised
 from components.networks.structure import apply_structure
-from components.records import ModelSpec
+from components.records import ModelSpec, Preprocess
+from components.serving.postprocess import classification as served
 
 
 class MixedLabels(NamedTuple):
@@ -49,6 +50,7 @@ class Classification:
     """The task `classification`."""
 
     name = "classification"
+    postprocess = served.plugin
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights, of the spec's structure if it was pruned."""
@@ -58,9 +60,26 @@ class Classification:
             apply_structure(model, spec.structure)
         return model
 
+    def head_names(self, model: nn.Module) -> list[str]:
+        """Return the names of the last layer's parameters."""
+        return head_names(model)
+
+    def place(
+        self,
+        targets: Sequence[int],
+        sizes_hw: Sequence[tuple[int, int]],  # noqa: ARG002 - the seam's signature
+        preprocess: Preprocess,  # noqa: ARG002
+    ) -> Sequence[int]:
+        """Return the targets: they know no pixels."""
+        return targets
+
     def collate(self, targets: Sequence[int], device: torch.device) -> torch.Tensor:
         """Return class indices int64 (N,)."""
         return torch.as_tensor(np.asarray(targets, dtype=np.int64)).to(device, non_blocking=True)
+
+    def separate(self, targets: Labels) -> Sequence[int]:
+        """Return the class index of each image; of a mixed one that of the image itself."""
+        return [int(label) for label in (targets.labels if isinstance(targets, MixedLabels) else targets)]
 
     def augment(self, images_NCHW: torch.Tensor, targets: torch.Tensor, policy: Policy, generator: torch.Generator) -> tuple[torch.Tensor, Labels]:
         """Apply the random policy; labels of mixed images become `MixedLabels`."""
@@ -73,8 +92,10 @@ class Classification:
         """Return label smoothing and the class weights (C,), whose mean over the training images is one.
 
         Raises:
-            ConfigError: `class_weights` names an unknown class or gives a negative weight.
+            ConfigError: `class_weights` names an unknown class or gives a negative weight, or `loss` is set.
         """
+        if settings["loss"]:
+            raise ConfigError(f"loss: found {dict(settings['loss'])}; classification has one loss, cross-entropy. Leave it out")
         wanted = settings["class_weights"]
         counts = np.bincount(np.asarray(targets, dtype=np.int64), minlength=len(classes)).astype(np.float64)
         weights: torch.Tensor | None = None

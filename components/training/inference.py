@@ -11,7 +11,10 @@ import torch
 from torch import nn
 
 from components import progress
+from components.datasets.prepared import PreparedSplit
 from components.protocols import Task
+from components.records import Preprocess
+from components.serving.restoring import restored, sizes_of
 from components.training.runtime import Runtime, plain_runtime
 
 
@@ -24,7 +27,7 @@ def predict(
     runtime: Runtime | None = None,
     description: str | None = None,
 ) -> list[Any]:
-    """Return the task's prediction for each image.
+    """Return the task's prediction for each image, in the network's pixels.
 
     Args:
         task: What was learnt.
@@ -54,3 +57,16 @@ def predict(
             module.training = True
         model.to(home)
     return predictions
+
+
+def predict_originals(task: Task, model: nn.Module, split: PreparedSplit, preprocess: Preprocess, **keywords: Any) -> list[Any]:
+    """Return the task's prediction for each image of a split, in the pixels of its upright original: what evaluators judge.
+
+    Args:
+        task: What was learnt.
+        model: Its network.
+        split: Images and their rows.
+        preprocess: How the originals became the images.
+        keywords: More for `predict`.
+    """
+    return restored(task.postprocess, predict(task, model, split.images, **keywords), sizes_of(split.rows, preprocess), preprocess)

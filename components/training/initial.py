@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from components.errors import ConfigError, DataError, InputError, TransientError, unknown_name
-from components.networks.models import first_convolution, head_names, torchvision_names
+from components.networks.models import first_convolution
 from components.protocols import Task
 from components.records import ModelSpec
 from components.training.model_files import SPEC, WEIGHTS, load_spec, read_weights
@@ -21,6 +21,8 @@ from components.training.model_files import SPEC, WEIGHTS, load_spec, read_weigh
 log = logging.getLogger(__name__)
 
 _NAMED = 3
+#: Under these names a network's tensors stand in ours: a model of ours, a network, a network of torchvision that is wrapped.
+_PREFIXES = ("", "network.", "network.model.")
 
 
 def initial_model(task: Task, spec: ModelSpec, init: str, start: Path, seed: int) -> tuple[nn.Module, ModelSpec, str]:
@@ -61,22 +63,25 @@ def initial_model(task: Task, spec: ModelSpec, init: str, start: Path, seed: int
         model = task.build_model(spec)
     if init == "random":
         return model, spec, "random weights"
-    loaded = f"{init}: {load_what_fits(model, state, classes, spec.classes, init)}"
+    loaded = f"{init}: {load_what_fits(model, state, classes, spec.classes, init, task.head_names(model))}"
     log.info("start weights %s", loaded)
     return model, spec, loaded
 
 
-def load_what_fits(model: nn.Module, state: Mapping[str, torch.Tensor], its_classes: Sequence[str], classes: Sequence[str], source: str) -> str:
+def load_what_fits(
+    model: nn.Module, state: Mapping[str, torch.Tensor], its_classes: Sequence[str], classes: Sequence[str], source: str, head_names: Sequence[str]
+) -> str:
     """Load the tensors whose name and shape fit, in place.
 
     A first convolution for colour is summed over its channels for a model of one channel; the head's rows go to the classes of the same name.
 
     Args:
         model: The model.
-        state: Tensors by name, with or without the prefix ``network.``.
+        state: Tensors by name, with or without the prefixes that normalisation and wrapping give them.
         its_classes: The classes that the head's rows in `state` stand for.
         classes: Those of the model.
         source: For the error.
+        head_names: The parameters that have a row for each class.
 
     Returns:
         How many were loaded and which were not, in words.
@@ -85,8 +90,9 @@ def load_what_fits(model: nn.Module, state: Mapping[str, torch.Tensor], its_clas
         ConfigError: None fits.
     """
     own = model.state_dict()
-    head = set(head_names(model))
-    state = {name if name in own else f"network.{name}": tensor for name, tensor in state.items()}
+    head = set(head_names)
+    prefix = max(_PREFIXES, key=lambda prefix: sum(f"{prefix}{name}" in own for name in state))
+    state = {f"{prefix}{name}": tensor for name, tensor in state.items()}
     missing: list[str] = []
     num_loaded = 0
     for name, tensor in own.items():
@@ -127,10 +133,11 @@ def _rows_by_class(own: torch.Tensor, given: torch.Tensor, its_classes: Sequence
 
 
 def _torchvision_weights(spec: ModelSpec, name: str) -> tuple[Mapping[str, torch.Tensor], ModelSpec]:
-    if spec.model not in torchvision_names():
-        raise ConfigError(f"train.init: torchvision has no weights for {spec.model}. It knows: {', '.join(sorted(torchvision_names()))}")
     import torchvision
 
+    names = torchvision.models.list_models()
+    if spec.model not in names:
+        raise ConfigError(f"train.init: torchvision has no weights for {spec.model}. It knows: {', '.join(names)}")
     known = torchvision.models.get_model_weights(spec.model)
     if name not in known.__members__:
         raise unknown_name(f"weights of {spec.model}", name, known.__members__)

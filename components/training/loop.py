@@ -16,7 +16,7 @@ from components.training.checkpoint import Checkpoints, folder_in
 from components.training.distillation import Distillation
 from components.training.feed import Feed
 from components.training.fingerprint import fingerprint
-from components.training.inference import predict
+from components.training.inference import predict_originals
 from components.training.interrupts import Interrupt, deferred_interrupt
 from components.training.learner import Learner
 from components.training.memory import kept_memory
@@ -108,7 +108,7 @@ class _Loop:
         self.problem, self.options, self.policy, self.context, self.description = problem, options, policy, context, description
         model, spec, train = problem.model, problem.spec, problem.train
         self.val_targets = problem.evaluator.targets(problem.val.rows)
-        targets = problem.evaluator.targets(train.rows)
+        targets = problem.training_targets()
         self.checkpoints = Checkpoints(folder_in(context.scratch), fingerprint(model, spec, options, policy, plan, train))
         self.found = self.checkpoints.latest()
         self.runtime: Runtime = choose_runtime(options, model, multiply_adds(model, spec.preprocess))
@@ -172,7 +172,8 @@ class _Loop:
     def _validate(self) -> tuple[float, float, dict[str, float]]:
         judged = self.state.judged
         size = max(256, self.options.batch_size)
-        predictions = predict(self.problem.task, judged, self.problem.val.images, batch_size=size, runtime=self.runtime)
+        problem = self.problem
+        predictions = predict_originals(problem.task, judged, problem.val, problem.spec.preprocess, batch_size=size, runtime=self.runtime)
         scores = self.problem.evaluator.score(self.problem.evaluator.statistics(predictions, self.val_targets))
         return scores[self.problem.evaluator.metric], scores.get("nll", 0.0), scores
 

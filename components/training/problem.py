@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -10,6 +12,7 @@ from components.datasets.prepared import Prepared, PreparedSplit
 from components.errors import DataError
 from components.protocols import Evaluator, Task, plugin
 from components.records import ModelSpec
+from components.serving.restoring import sizes_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Problem:
         evaluator: Evaluator = plugin("components.evaluation.metrics", "task", spec.task)(spec.classes)
         size = spec.preprocess.size_hw[0]
         return cls(model, spec, task, evaluator, prepared.split("train", size), prepared.split("val", size))
+
+    def training_targets(self) -> Sequence[Any]:
+        """Return the targets of the training images, in the network's pixels."""
+        rows, preprocess = self.train.rows, self.spec.preprocess
+        return self.task.place(self.evaluator.targets(rows), sizes_of(rows, preprocess), preprocess)
 
     def check(self) -> None:
         """Look that there is something to learn from and to judge by.

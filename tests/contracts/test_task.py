@@ -21,7 +21,7 @@ from components.evaluation.intervals import bootstrap
 from components.evaluation.slices import slice_table
 from components.networks.augmentation import augment, to_float
 from components.networks.normalisation import Normalised
-from components.protocols import Context, Evaluator, Task, plugin, plugin_names
+from components.protocols import Context, Evaluator, Postprocess, Task, plugin, plugin_names
 from components.records import DatasetRef, ModelSpec, Preprocess
 from components.training.inference import predict
 from components.training.loop import fit
@@ -63,10 +63,27 @@ class DotEvaluator:
         return pd.DataFrame(columns=["label", "predicted"])
 
 
+class DotsServed:
+    """Columns are the same in every size."""
+
+    def restore(self, prediction: list[int], size_hw: tuple[int, int], preprocess: Preprocess) -> list[int]:
+        return prediction
+
+
 class Dots:
     """In which columns is a dot? A target is a list of columns, empty for some images."""
 
     name = "dots"
+    postprocess = cast(Postprocess, DotsServed())
+
+    def head_names(self, model: nn.Module) -> list[str]:
+        return ["network.3.weight", "network.3.bias"]
+
+    def place(self, targets: Sequence[list[int]], sizes_hw: Sequence[tuple[int, int]], preprocess: Preprocess) -> Sequence[list[int]]:
+        return targets
+
+    def separate(self, targets: list[torch.Tensor]) -> list[list[int]]:
+        return [columns.tolist() for columns in targets]
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         network = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.05), nn.Conv2d(8, 1, (SIDE, 1)), nn.Flatten())

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.datasets.annotations import IGNORE, read_mask
+from components.datasets.annotations import IGNORE, MASK_PNG, read_mask
 from components.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,14 +39,14 @@ class Segmentation:
         self.classes = list(classes)
 
     def targets(self, rows: pd.DataFrame) -> list[Mask]:
-        """Return the masks of the column `mask`, PNG bytes an image, decoded.
+        """Return the masks of the column `mask_png`, decoded.
 
         Raises:
             DataError: An image has no mask, or it holds what is no class.
         """
-        if "mask" not in rows or rows["mask"].isna().any():
+        if MASK_PNG not in rows or rows[MASK_PNG].isna().any():
             raise DataError("an image has no mask, which segmentation needs; is the dataset labelled for another task?")
-        masks = [read_mask(content) for content in rows["mask"]]
+        masks = [read_mask(content) for content in rows[MASK_PNG]]
         for name, mask in zip(rows.get("image_id", range(len(rows))), masks, strict=True):
             unknown = set(np.unique(mask).tolist()) - set(range(len(self.classes))) - {IGNORE}
             if unknown:

@@ -57,7 +57,7 @@ def test_training_reads_each_image_as_serving_prepares_it(tmp_path: Path) -> Non
             for size in (8, 12):
                 part = prepared.split(side, size)
                 assert part.rows["image_id"].tolist() == frame["image_id"][[given == side for given in SIDES]].tolist()
-                assert list(part.rows.columns) == ["image_id", "sha256", "label", "site"]
+                assert list(part.rows.columns) == ["image_id", "sha256", "height", "width", "label", "site"]
                 for pixels, image_id in zip(part.images, part.rows["image_id"], strict=True):
                     row = frame.set_index("image_id").loc[image_id]
                     content = shards.read(row["shard"], row["offset"], row["length"])
@@ -81,7 +81,7 @@ def test_grayscale_is_stored_with_one_channel_and_one_size_once(tmp_path: Path) 
 @pytest.mark.parametrize(("balance", "cats", "dogs"), [("none", 4, 36), ("sqrt", 12, 36), ("full", 36, 36)])
 def test_rare_classes_are_shown_as_often_as_asked(balance: str, cats: int, dogs: int) -> None:
     labels = pd.Series(np.repeat(["cat", "dog"], [4, 36]))
-    order = balanced_order(labels, balance)
+    order = balanced_order([frozenset([label]) for label in labels], balance)
     assert labels[order].value_counts().to_dict() == {"cat": cats, "dog": dogs}
     assert set(order) == set(range(40))
     shown = np.bincount(order[order < 4])

@@ -11,7 +11,7 @@ from components.errors import ConfigError
 from components.tasks.classification import MixedLabels, plugin
 
 CLASSES = ["cat", "dog", "owl"]
-SETTINGS = {"label_smoothing": 0.0, "class_weights": "none"}
+SETTINGS = {"label_smoothing": 0.0, "class_weights": "none", "loss": {}}
 
 
 class Fixed(nn.Module):
@@ -73,3 +73,8 @@ def test_predictions_are_probabilities() -> None:
     predictions = plugin.predict(Fixed(LOGITS).eval(), IMAGES)
     np.testing.assert_allclose([p.sum() for p in predictions], 1, atol=1e-6)
     assert [int(p.argmax()) for p in predictions] == [0, 0, 1, 2]
+
+
+def test_parts_of_a_loss_that_there_are_not_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"loss: found \{'dice': 1\.0\}; classification has one loss"):
+        plugin.loss_options({**SETTINGS, "loss": {"dice": 1.0}}, LABELS.tolist(), CLASSES)

@@ -78,9 +78,9 @@ def test_the_baseline_names_the_commonest_class_everywhere(evaluator: Segmentati
 
 def test_rows_give_the_targets(evaluator: Segmentation) -> None:
     mask = np.array([[0, 1], [2, 255]], np.uint8)
-    np.testing.assert_array_equal(evaluator.targets(pd.DataFrame({"image_id": ["a"], "mask": [mask_png(mask)]}))[0], mask)
+    np.testing.assert_array_equal(evaluator.targets(pd.DataFrame({"image_id": ["a"], "mask_png": [mask_png(mask)]}))[0], mask)
     with pytest.raises(DataError, match="a: its mask holds 7, which is no class"):
-        evaluator.targets(pd.DataFrame({"image_id": ["a"], "mask": [mask_png(np.full((2, 2), 7, np.uint8))]}))
+        evaluator.targets(pd.DataFrame({"image_id": ["a"], "mask_png": [mask_png(np.full((2, 2), 7, np.uint8))]}))
     with pytest.raises(DataError, match="labelled for another task"):
         evaluator.targets(pd.DataFrame({"image_id": ["a"]}))
     with pytest.raises(DataError, match=r"has the shape \(3, 2\), its mask \(2, 2\)"):
