@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,8 @@ class S3Store:
             parts = {"Parts": [part for part, _ in sent]}
             self._client.complete_multipart_upload(**target, UploadId=upload, MultipartUpload=parts, **conditions)
         except BaseException:
-            self._client.abort_multipart_upload(**target, UploadId=upload)
+            with suppress(Exception):  # the first error is the one to tell
+                self._client.abort_multipart_upload(**target, UploadId=upload)
             raise
         return all(kept for _, kept in sent)
 

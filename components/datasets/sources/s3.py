@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,7 +75,7 @@ class S3Source:
             content = self._store.get(name)
         except InputError as error:
             raise DataError(str(error)) from None
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{threading.get_native_id()}.partial")
         with explaining_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(content)
