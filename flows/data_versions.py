@@ -253,10 +253,8 @@ def forget_text(project: Path, planned: Plan, reason: str) -> str:
     lines = [f"forgotten: {len(planned.ids)} images of {planned.name}; versions go on as {', '.join(made) or 'they were'}"]
     if git(project, "remote") and made:
         lines.append(f"To share it: git push && git push {_remote_of(project)} {' '.join(made)}")
-    lines.append(
-        "Not reached: other people's clones and caches, stores that keep old versions of objects, and what runs made of the images. "
-        "Run again (darkroom run), then delete old results: dvc gc --workspace, and --cloud for the remote"
-    )
+    lines.append("Prepared images and reports that came of them are gone, too: darkroom run makes them anew")
+    lines.append("Not reached: other people's clones and caches, and stores that keep old versions of objects")
     return "\n".join(lines)
 
 

@@ -6,8 +6,8 @@ SHA-256 digests in place of names. Then the old objects are deleted, what other 
 that a command which was killed is typed again and goes on.
 
 What it cannot reach: clones, caches and copies of other people; object stores that keep old versions of objects; an old manifest's
-name in git's history (a hash says nothing of a person, and git holds nothing else); what was made of the images: prepared data, reports,
-models. The command names the models.
+name in git's history (a hash says nothing of a person, and git holds nothing else); models that learnt from the images, which the
+command names. What stages made of them, prepared images and reports, goes with them, from the working copy, the cache and the remote.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from components.datasets.manifest import MANIFEST, manifest_digest, parse_manife
 from components.datasets.versions import tags
 from components.datasets.versions.commit import check_identity, content_of, off_branch
 from components.datasets.versions.counts import annotation_counts, in_order
+from components.datasets.versions.derived import derived
 from components.datasets.versions.erasing import Rebuilt, State, erased_shards, member_names, places, rebuild
 from components.datasets.versions.objects import Objects, key_of, parse_record, record_path
 from components.datasets.versions.opening import open_recorded
@@ -215,6 +217,7 @@ def _delete(project: Path, planned: Plan, objects: Objects, shards: set[str], ne
     live = new | _needed_by_others(project, objects, planned.name)
     dead = [md5 for md5 in (*shards, *(state.files[MANIFEST] for state in planned.states.values() if len(state.rows))) if md5 not in live]
     dead += [md5 for md5 in planned.states if md5 not in live]
+    dead = [*_made_of_it(project, planned, objects, live), *dead]
     for md5 in dict.fromkeys(dead):
         path = objects.cache / key_of(md5)
         if path.exists():
@@ -229,6 +232,23 @@ def _delete(project: Path, planned: Plan, objects: Objects, shards: set[str], ne
                 remote.delete(md5)
     if kept := (shards & live) - new:
         log.warning("%d shards are also those of other datasets and stay as they are there", len(kept))
+
+
+def _made_of_it(project: Path, planned: Plan, objects: Objects, live: set[str]) -> list[str]:
+    """Delete what stages made of the images from the working copy; return the objects that hold it."""
+    states = planned.states.values()
+    outputs, here = derived(project, planned.name, {*planned.states, *(state.files[MANIFEST] for state in states if len(state.rows))})
+    for path in here:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    found: list[str] = []
+    for md5 in sorted(outputs):
+        if md5.endswith(".dir"):
+            try:
+                found += objects.listing(md5).values()
+            except InputError:
+                continue  # not kept any more
+        found.append(md5)
+    return [md5 for md5 in found if md5 not in live]
 
 
 def _needed_by_others(project: Path, objects: Objects, name: str) -> set[str]:

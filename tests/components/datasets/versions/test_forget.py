@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -122,6 +123,27 @@ def test_what_another_dataset_needs_stays_and_is_told(album: Path) -> None:
         assert picture(PERSON) in [merged.image(index) for index in range(len(merged))]
     forget(album, plan(album, "all", [PERSON]), "asked for")
     assert not any(picture(PERSON) in content for content in everything(album / ".dvc" / "cache", album / "data"))
+
+
+def test_what_stages_made_of_the_images_goes_and_what_they_made_of_others_stays(album: Path, tmp_path: Path) -> None:
+    copy = "import shutil; shutil.copytree('{0}', '{1}')"
+    stages = {
+        "prepare": {"cmd": f'python -c "{copy.format("data/pets/shards", "data/training")}"', "deps": ["data/pets"], "outs": ["data/training"]},
+        "report": {"cmd": f'python -c "{copy.format("data/training", "reports/page")}"', "deps": ["data/training"], "outs": ["reports/page"]},
+        "other": {"cmd": "python -c \"open('data/other', 'w').write('x')\"", "outs": ["data/other"]},
+    }
+    (album / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    pull(album, "pets@v1.0.0")
+    with opened(album) as repo:
+        repo.reproduce()
+        repo.push()
+    git(album, "add", "-A")
+    git(album, "commit", "-qm", "a run")
+    forget(album, plan(album, "pets", [PERSON]), "asked for")
+    assert is_gone(album, tmp_path / "remote")
+    assert not (album / "data" / "training").exists()
+    assert not any(picture(PERSON) in content for content in everything(album / "reports"))
+    assert (album / "data" / "other").exists()
 
 
 def test_refusals(album: Path) -> None:
