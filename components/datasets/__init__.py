@@ -1,9 +1,11 @@
 """Labelled datasets: manifest, shards, probes, versions, and the prepared data that training reads.
 
-from components import datasets
-with datasets.open("flowers@v1.2.0") as flowers:
-flowers.manifest                   # a pandas table, one row an image
-flowers.torch(size=224)[0]         # an image and its target, for a torch DataLoader
+In Python:
+
+    from components import datasets
+    with datasets.open("flowers@v1.2.0") as flowers:
+        flowers.manifest                   # a pandas table, one row an image
+        flowers.torch(size=224)[0]         # an image and its target, for a torch DataLoader
 """
 
 from __future__ import annotations
