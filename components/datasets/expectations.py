@@ -65,7 +65,7 @@ def judge(tables: Mapping[str, pd.DataFrame], keys: Mapping[str, str], rules: Se
     """Judge tables by rules and write Data Docs.
 
     Args:
-        tables: By name; at least one row each.
+        tables: By name; at least one row each. Numbers are float64 or int64: others are judged one by one.
         keys: By table the column that names its rows.
         rules: In the order in which the outcomes are wanted; those that are off are left out.
         docs: The folder for the Data Docs; `index.html` is their first page.
@@ -104,8 +104,7 @@ def judge(tables: Mapping[str, pd.DataFrame], keys: Mapping[str, str], rules: Se
             batch = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
             definition = context.validation_definitions.add(gx.ValidationDefinition(name=table, data=batch, suite=suite))
             checkpoint = context.checkpoints.add(gx.Checkpoint(name=table, validation_definitions=[definition], result_format=wanted))
-            used = frame[list(dict.fromkeys([keys[table], *(rule.options["column"] for rule in of_table if "column" in rule.options)]))]
-            results = next(iter(checkpoint.run(batch_parameters={"dataframe": used}).run_results.values())).results
+            results = next(iter(checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values())).results
             found: dict[str, Any] = {result.expectation_config.meta["rule"]: result for result in results if result.expectation_config}
             for rule in of_table:
                 listed = frame.iloc[breaking[rule.name][:MAX_LISTED]]

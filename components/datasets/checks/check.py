@@ -116,7 +116,9 @@ def judge_subject(subject: Subject, looked: Looked, docs: Path, left_out: pd.Dat
         left_out: What its import could not take: image_id, reason.
         reference: The name of the version it was compared with.
     """
-    nothing = pd.DataFrame({"image_id": [], "reason": []}, dtype=object)
+    info, nothing = subject.info, pd.DataFrame({"image_id": [], "reason": []}, dtype=object)
+    # First, while there is memory for it: the digest sorts the manifest.
+    ref = DatasetRef(name=info.name, version=info.version, manifest_digest=manifest_digest(subject.table), num_images=len(subject))
     parts = [
         entries.examine(subject, nothing if left_out is None else left_out),
         labels.examine(subject),
@@ -128,12 +130,14 @@ def judge_subject(subject: Subject, looked: Looked, docs: Path, left_out: pd.Dat
         parts.append(labels.examine_suspects(subject, looked.suspects))
     if looked.drift is not None:
         parts.append(change.examine(subject, looked.drift, reference))
-    images = {name: column for part in parts for name, column in part.columns.items()}
+    rules = [rule for part in parts for rule in part.rules if rule.level != "off"]
+    judged = {rule.options["column"] for rule in rules if rule.table == "images"}
+    images = {name: column for part in parts for name, column in part.columns.items() if name in judged}
     tables = {"images": pd.DataFrame({"image_id": subject.image_ids, **images}, copy=False)}
     tables |= {name: table for part in parts for name, table in part.tables.items() if len(table)}
-    rules = [rule for part in parts for rule in part.rules if rule.table in tables]
+    rules = [rule for rule in rules if rule.table in tables]
     outcomes = judge({name: tables[name] for name in KEYS if name in tables}, KEYS, rules, docs)
-    return Findings(_verdict(subject, outcomes, parts), outcomes)
+    return Findings(_verdict(ref, outcomes, parts), outcomes)
 
 
 def _look(config: ValidateConfig, data: Path, info: DatasetInfo, table: pa.Table, reference: Dataset | None, ray_address: str | None) -> Looked:
@@ -189,7 +193,7 @@ def _quarantined(path: Path | None) -> pd.DataFrame | None:
         raise DataError(f"{path} is not what the import writes: {error}; import again, or delete it") from None
 
 
-def _verdict(subject: Subject, outcomes: Sequence[Outcome], parts: Sequence[Part]) -> Verdict:
+def _verdict(ref: DatasetRef, outcomes: Sequence[Outcome], parts: Sequence[Part]) -> Verdict:
     expectations = [
         Expectation(
             name=outcome.rule.name,
@@ -202,8 +206,6 @@ def _verdict(subject: Subject, outcomes: Sequence[Outcome], parts: Sequence[Part
         for outcome in outcomes
     ]
     classes: Any = next((part.tables["classes"] for part in parts if "classes" in part.tables), pd.DataFrame({"class": [], "images": []}))
-    info = subject.info
-    ref = DatasetRef(name=info.name, version=info.version, manifest_digest=manifest_digest(subject.table), num_images=len(subject))
     return Verdict(
         passed=all(outcome.success for outcome in outcomes if outcome.rule.level == "fail"),
         dataset=ref,

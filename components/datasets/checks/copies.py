@@ -58,7 +58,7 @@ def examine(subject: Subject, pairs: pd.DataFrame) -> Part:
     return Part(columns, {}, [rule for rule in rules if rule.key not in NEAR_DUPLICATES or subject.watches(*NEAR_DUPLICATES)])
 
 
-def _repeated(subject: Subject, codes: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:
+def _repeated(subject: Subject, codes: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]) -> pd.Series[Any]:
     """Say of each image but the first with the same code which that is."""
     rows = np.flatnonzero(counted & (np.bincount(codes)[codes] > 1))
     _, place, inverse = np.unique(codes[rows], return_index=True, return_inverse=True)
@@ -67,7 +67,7 @@ def _repeated(subject: Subject, codes: npt.NDArray[np.int64], counted: npt.NDArr
     return subject.texts(rows[later], [f"as {name}" for name in subject.image_ids[first[later]]])
 
 
-def _across(subject: Subject, codes: npt.NDArray[np.int64], splits: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:
+def _across(subject: Subject, codes: npt.NDArray[np.int64], splits: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]) -> pd.Series[Any]:
     """Say of each image which other one with the same code is on another side; only sides that the source gave count."""
     rows = np.flatnonzero(counted & (splits >= 0))
     table = pd.DataFrame({"row": rows, "code": codes[rows], "split": splits[rows]})
@@ -82,7 +82,7 @@ def _across(subject: Subject, codes: npt.NDArray[np.int64], splits: npt.NDArray[
     return subject.texts(several["row"].to_numpy(), _placed(subject, several["row"].to_numpy(), partner))
 
 
-def _paired(subject: Subject, pairs: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:
+def _paired(subject: Subject, pairs: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> pd.Series[Any]:
     """Say of the later image of each of these pairs what the first of them is, and how many more there are."""
     kept = pairs[chosen]
     counts = kept.groupby("second")["first"].transform("size").to_numpy()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from components.datasets.checks.suite import Part, Subject, between
@@ -55,7 +56,8 @@ def _classes(subject: Subject) -> pd.DataFrame | None:
         boxes = subject.boxes
         codes = pd.Categorical(boxes.labels, categories=names).codes.astype(np.int64)
         image = np.repeat(np.arange(len(subject)), np.diff(boxes.offsets))
-        shown = np.unique((image * max(1, len(names)) + codes)[codes >= 0])
+        shown = np.sort((image * max(1, len(names)) + codes)[codes >= 0])
+        shown = shown[np.concatenate([[True], shown[1:] != shown[:-1]])] if len(shown) else shown
         images = np.bincount(shown % max(1, len(names)), minlength=len(names))
         share = np.bincount(codes[codes >= 0], minlength=len(names)) / max(1, len(codes))
         return pd.DataFrame({"class": names, "images": images, "share": share})
@@ -66,31 +68,28 @@ def _classes(subject: Subject) -> pd.DataFrame | None:
     return None
 
 
-def _unlabelled(subject: Subject) -> npt.NDArray[np.object_]:
-    column = subject.texts(np.empty(0, dtype=np.int64), None)
+def _unlabelled(subject: Subject) -> pd.Series[Any]:
+    found = np.full(len(subject), None, dtype=object)
     for name in subject.needed:
         if name in _WORDS:
-            missing: npt.NDArray[np.bool_] = subject.table.column(name).is_null().to_numpy()
-            column[missing] = f"without {_WORDS[name].partition(',')[0]}"
-    return column
+            found[subject.table.column(name).is_null().to_numpy()] = f"without {_WORDS[name].partition(',')[0]}"
+    missing = np.flatnonzero(found)
+    return subject.texts(missing, found[missing])
 
 
-def _undeclared(subject: Subject) -> npt.NDArray[np.object_]:
+def _undeclared(subject: Subject) -> pd.Series[Any]:
     classes = list(subject.info.classes)
     labels = subject.frame["label"]
     wrong = np.flatnonzero(labels.notna() & ~labels.isin(classes))
-    column = subject.texts(wrong, labels.to_numpy(dtype=object)[wrong])
-    if subject.has("boxes_xyxy"):
-        boxes = subject.boxes
-        stray = np.flatnonzero(~pd.Series(boxes.labels, dtype=object).isin(classes))
-        image = np.searchsorted(boxes.offsets, stray, side="right") - 1
-        column[image[::-1]] = [
-            f"box {place}: {label}" for place, label in zip((stray - boxes.offsets[image])[::-1], boxes.labels[stray][::-1], strict=True)
-        ]
-    return column
+    if len(wrong) or not subject.has("boxes_xyxy"):
+        return subject.texts(wrong, labels.to_numpy(dtype=object)[wrong])
+    boxes = subject.boxes
+    stray = np.flatnonzero(~pd.Series(boxes.labels, dtype=object).isin(classes))
+    image, first = np.unique(np.searchsorted(boxes.offsets, stray, side="right") - 1, return_index=True)
+    return subject.texts(image, [f"box {box - boxes.offsets[row]}: {boxes.labels[box]}" for row, box in zip(image, stray[first], strict=True)])
 
 
-def _labels_of_copies(subject: Subject) -> npt.NDArray[np.object_]:
+def _labels_of_copies(subject: Subject) -> pd.Series[Any]:
     """Say of each image whose bytes stand under several labels which."""
     whole = subject.measured["decodes"].to_numpy(dtype=bool) & subject.frame["label"].notna().to_numpy()
     several = np.bincount(subject.same_bytes)[subject.same_bytes] > 1

@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.datasets.checks.boxes import box_table
 from components.datasets.checks.polygons import flat_rings, ring_table
-from components.datasets.checks.suite import Part, Subject, Texts
+from components.datasets.checks.suite import Part, Subject
 
 _POLYGONS = ("short_polygons", "crossing_polygons")
 _MIN_POINTS = 3
@@ -34,7 +34,7 @@ def _boxes(subject: Subject) -> Part:
     image = np.repeat(np.arange(len(subject)), np.diff(flat.offsets))
     shorter = boxes[["width", "height"]].min(axis=1)
 
-    def column(broken: pd.Series[bool], kind: str) -> Texts:
+    def column(broken: pd.Series[bool], kind: str) -> pd.Series[Any]:
         chosen = np.flatnonzero(broken.to_numpy(dtype=bool))
         return _named(subject, image[chosen], boxes.iloc[chosen], kind)
 
@@ -59,7 +59,7 @@ def _boxes(subject: Subject) -> Part:
     return Part(columns, {}, rules)
 
 
-def _named(subject: Subject, image: npt.NDArray[np.int64], boxes: pd.DataFrame, kind: str) -> Texts:
+def _named(subject: Subject, image: npt.NDArray[np.int64], boxes: pd.DataFrame, kind: str) -> pd.Series[Any]:
     """Return a column that names the first of these boxes of each image, and how many more there are.
 
     Args:

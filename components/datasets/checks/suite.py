@@ -87,11 +87,17 @@ class Subject:
         level: Level = getattr(self.config.levels, key)
         return level
 
-    def texts(self, places: npt.NDArray[np.int64], found: Any) -> Texts:
+    def texts(self, places: npt.NDArray[np.int64], found: Any) -> pd.Series[Any]:
         """Return a column of N texts: what was found at these places (int64, ascending or not), None elsewhere."""
-        column = np.full(len(self), None, dtype=object)
+        if not len(places):
+            return self._nothing
+        column = self._nothing.to_numpy(copy=True)
         column[places] = found
-        return column
+        return pd.Series(column, dtype=object)
+
+    @cached_property
+    def _nothing(self) -> pd.Series[Any]:
+        return pd.Series(np.full(len(self), None, dtype=object), dtype=object)
 
     def clean(self, key: str, name: str, column: str, expected: str, max_share: float = 0.0) -> Rule:
         """Return the rule that a column of texts says nothing of any image, or of few."""
