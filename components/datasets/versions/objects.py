@@ -87,8 +87,11 @@ class Objects:
 
     def path(self, md5: str) -> Path | None:
         """Return the file that an object is, in the cache or in a remote that is a folder; None if it is in neither."""
-        places = [self.cache, *([self.remote] if isinstance(self.remote, Path) else [])]
-        return next((path for place in places if (path := place / key_of(md5)).is_file()), None)
+        path = self.cache / key_of(md5)
+        if path.is_file():
+            return path
+        path = self.remote / key_of(md5) if isinstance(self.remote, Path) else path
+        return path if path.is_file() else None
 
     def read(self, md5: str) -> bytes:
         """Return a whole object.

@@ -87,3 +87,13 @@ def test_the_working_copy_goes_to_a_version_and_back_but_changes_are_kept(two_ve
     drop_cache(two_versions)
     assert pull(two_versions, "pets") == "data/pets.dvc"
     assert (two_versions / "data" / "pets" / "manifest.parquet").exists()
+
+
+def test_a_remote_that_only_dvc_knows_is_no_hindrance_while_the_cache_has_it(two_versions: Path, tmp_path: Path) -> None:
+    config = two_versions / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(tmp_path / "remote"), "gs://bucket/data"))
+    with datasets.open("pets@v1.0.0") as old:
+        assert old.image(0) == picture("00.png")
+    drop_cache(two_versions)
+    with pytest.raises(InputError, match="gs://…; versions are read from a folder or s3://"):
+        datasets.open("pets@v1.0.0")
