@@ -64,6 +64,7 @@ class Evaluator(Protocol):
     def score(self, statistics: Array, weights: Array | None = None) -> dict[str, float]:
         """Return the metrics over the images, image n counted `weights[n]` times (N,); all once if None.
 
+        With weights it may return fewer, for speed, the primary one among them. One that is not defined is NaN.
         Where there is a key `nll` (lower is better), it is the validation loss and breaks ties of the primary metric.
         """
         ...

@@ -147,6 +147,7 @@ class EvaluationRecord(Record):
     metric: str = Field(description="the primary one")
     num_images: int
     metrics: dict[str, Interval]
+    others: dict[str, float] = Field(default={}, description="metrics without an interval, those that are not defined left out")
     baseline: float = Field(description="the primary metric of the best prediction that ignores the image")
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "Boxes",
     "FlatBoxes",
     "Mask",
+    "Truth",
     "boxes_of",
     "classes_shown",
     "flat_boxes",
@@ -50,6 +51,20 @@ __all__ = [
 MASK_PNG = "mask_png"
 
 Boxes = npt.NDArray[np.float64]
+
+
+class Truth(NamedTuple):
+    """The objects that are on one image.
+
+    Attributes:
+        boxes_xyxy: float64 (K, 4), pixel edges.
+        labels: int64 (K,), class indices.
+        ignore: bool (K,): neither to be found nor missed (COCO's crowds: any share of a detection that lies in one counts as overlap).
+    """
+
+    boxes_xyxy: Boxes
+    labels: npt.NDArray[np.int64]
+    ignore: npt.NDArray[np.bool_]
 
 
 class FlatBoxes(NamedTuple):

@@ -35,7 +35,7 @@ def interval(value: float, resampled: Sequence[float] | FloatArray) -> Interval:
 
 
 def bootstrap(evaluator: Evaluator, statistics: FloatArray, num_resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
-    """Return every metric with its 95% interval.
+    """Return the metrics with their 95% intervals: those that are defined, and that the evaluator scores with weights too.
 
     Args:
         evaluator: Gives the metrics.
@@ -52,4 +52,5 @@ def bootstrap(evaluator: Evaluator, statistics: FloatArray, num_resamples: int =
         for weights in resample_weights(len(statistics), num_resamples, seed):
             resampled.append(evaluator.score(statistics, weights))
             progress.update()
-    return {metric: interval(value, [scores[metric] for scores in resampled]) for metric, value in values.items()}
+    drawn = {metric: value for metric, value in values.items() if metric in resampled[0] and not np.isnan(value)}
+    return {metric: interval(value, [scores[metric] for scores in resampled]) for metric, value in drawn.items()}

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from components.datasets.annotations import Truth
 from components.serving.detections import Detections
 
 FloatArray = npt.NDArray[np.float64]
@@ -28,20 +29,6 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 #: COCO judges as many detections of one class on one image.
 MAX_OF_CLASS = 100
-
-
-class Truth(NamedTuple):
-    """What is on one image.
-
-    Attributes:
-        boxes_xyxy: float64 (G, 4), pixel edges of the upright original.
-        labels: int64 (G,), class indices.
-        ignore: bool (G,): neither to be found nor missed (COCO's crowds: any share of a detection that lies in one counts as overlap).
-    """
-
-    boxes_xyxy: FloatArray
-    labels: IntArray
-    ignore: BoolArray
 
 
 class Matches(NamedTuple):

@@ -69,7 +69,8 @@ def slice_table(
     found: list[tuple[str, str, int, float, float, float]] = []
     with bar("slices", len(slices), "slices") as progress:
         for column, value, chosen in slices:
-            metric = bootstrap(evaluator, statistics[chosen], num_resamples, seed)[evaluator.metric]
-            found.append((column, value, int(chosen.sum()), metric.value, metric.low, metric.high))
+            metric = bootstrap(evaluator, statistics[chosen], num_resamples, seed).get(evaluator.metric)
+            if metric is not None:  # a slice may show nothing that could be found
+                found.append((column, value, int(chosen.sum()), metric.value, metric.low, metric.high))
             progress.update()
     return pd.DataFrame(found, columns=COLUMNS).sort_values(["metric", "column", "value"], ignore_index=True)

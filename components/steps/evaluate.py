@@ -68,10 +68,15 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
     targets = evaluator.targets(test.rows)
     statistics = evaluator.statistics(predictions, targets)
     intervals = bootstrap(evaluator, statistics, config.num_resamples, config.seed)
+    if evaluator.metric not in intervals:
+        raise DataError(
+            f"{evaluator.metric} is not defined on the test images of {data}: they show nothing that is to be found. Label some, or raise split.shares.test"
+        )
     constant = evaluator.baseline(evaluator.targets(prepared.split("train", spec.preprocess.size_hw[0]).rows))
     baseline = evaluator.score(evaluator.statistics([constant] * len(targets), targets))[evaluator.metric]
     slices = slice_table(evaluator, statistics, test.rows, metadata_columns(test.rows), config.num_resamples, config.seed)
-    record = EvaluationRecord(metric=evaluator.metric, num_images=len(test.images), metrics=intervals, baseline=baseline)
+    others = {name: value for name, value in evaluator.score(statistics).items() if name not in intervals and not np.isnan(value)}
+    record = EvaluationRecord(metric=evaluator.metric, num_images=len(test.images), metrics=intervals, others=others, baseline=baseline)
     with replacing(out) as folder:
         (folder / "pictures").mkdir(parents=True)
         (folder / "metrics.json").write_text(json.dumps(flat(record), indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -96,6 +101,7 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
 def flat(record: EvaluationRecord) -> dict[str, float]:
     """Return the metrics as DVC shows them: METRIC, METRIC_low, METRIC_high, the baseline and the number of images."""
     numbers: dict[str, float] = {"num_images": record.num_images, f"baseline_{record.metric}": round(record.baseline, 6)}
+    numbers |= {metric: round(value, 6) for metric, value in record.others.items()}
     for metric, interval in record.metrics.items():
         numbers |= {metric: round(interval.value, 6), f"{metric}_low": round(interval.low, 6), f"{metric}_high": round(interval.high, 6)}
     return numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from components import progress
 from components.datasets.policy import Policy
+from components.errors import DataError
 from components.protocols import Context
 from components.training.checkpoint import Checkpoints, folder_in
 from components.training.distillation import Distillation
@@ -175,7 +177,10 @@ class _Loop:
         problem = self.problem
         predictions = predict_originals(problem.task, judged, problem.val, problem.spec.preprocess, batch_size=size, runtime=self.runtime)
         scores = self.problem.evaluator.score(self.problem.evaluator.statistics(predictions, self.val_targets))
-        return scores[self.problem.evaluator.metric], scores.get("nll", 0.0), scores
+        value = scores[self.problem.evaluator.metric]
+        if math.isnan(value):
+            raise DataError("the validation images show nothing that is to be found: no epoch could be chosen. Label some, or raise split.shares.val")
+        return value, scores.get("nll", 0.0), scores
 
     def _end_epoch(self, images_per_second: float) -> None:
         state = self.state

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from components.evaluation.matching import Truth
+from components.datasets.annotations import Truth
 from components.evaluation.metrics.detection import Detection
 from components.evaluation.overlays import Pixels, beside, with_boxes
 from components.evaluation.pictures import draw_bars, draw_curves

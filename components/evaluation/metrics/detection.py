@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.datasets.annotations import boxes_of
+from components.datasets.annotations import Truth, boxes_of
 from components.errors import DataError
-from components.evaluation.matching import AREAS, THRESHOLDS, FloatArray, Matches, Truth, match
+from components.evaluation.matching import AREAS, THRESHOLDS, FloatArray, Matches, match
 from components.serving.detections import MAX_DETECTIONS, Detections, no_detections
 
 #: Kinds of error, after Bolya et al. 2020 (TIDE, arXiv:2008.08115): a false detection has the first of the five that fits.

@@ -8,6 +8,7 @@ Legend: N images, P points, K objects of an image at most (fewer are padded), C 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -18,8 +19,8 @@ from components.networks.detection.yolo import Raw, decode, points
 
 #: Points that are taught one object; how much naming and boxing weigh (TOOD, 4.1).
 _TOP_POINTS, _ALPHA, _BETA = 13, 1.0, 6.0
-#: Weights of the two losses.
-_LABEL_WEIGHT, _BOX_WEIGHT = 1.0, 2.5
+#: What the two parts of the loss weigh.
+LOSS_WEIGHTS = {"label": 1.0, "box": 2.5}
 _TINY = 1e-9
 
 
@@ -37,7 +38,7 @@ class Assigned(NamedTuple):
     taught: torch.Tensor
 
 
-def loss(raw: Raw, objects: Objects, size_hw: tuple[int, int]) -> torch.Tensor:
+def loss(raw: Raw, objects: Objects, size_hw: tuple[int, int], weights: Mapping[str, float] = LOSS_WEIGHTS) -> torch.Tensor:
     """Return the training loss of a batch, a scalar: binary cross-entropy of the classes and complete IoU (arXiv:1911.08287) of the boxes.
 
     Both are divided by the sum of the scores that are taught, at least 1: a batch without objects teaches that there are none.
@@ -51,9 +52,9 @@ def loss(raw: Raw, objects: Objects, size_hw: tuple[int, int]) -> torch.Tensor:
     total = assigned.scores.sum().clamp(min=1.0)
     of_labels = functional.binary_cross_entropy_with_logits(logits, assigned.scores, reduction="sum")
     taught = assigned.taught
-    weights = assigned.scores.sum(dim=-1)[taught]
-    of_boxes = (complete_box_iou_loss(boxes[taught], assigned.boxes_xyxy[taught], reduction="none") * weights).sum()
-    result: torch.Tensor = (_LABEL_WEIGHT * of_labels + _BOX_WEIGHT * of_boxes) / total
+    certainty = assigned.scores.sum(dim=-1)[taught]
+    of_boxes = (complete_box_iou_loss(boxes[taught], assigned.boxes_xyxy[taught], reduction="none") * certainty).sum()
+    result: torch.Tensor = (weights["label"] * of_labels + weights["box"] * of_boxes) / total
     return result
 
 

@@ -19,11 +19,10 @@ def loss(logits: torch.Tensor, masks: torch.Tensor, weights: Mapping[str, float]
     Args:
         logits: float (N, C, H, W).
         masks: int64 (N, H, W), class indices or 255.
-        weights: By name (cross_entropy, focal, dice) what each weighs.
+        weights: By name, of `LOSSES`, what each weighs.
         class_weights: float (C,), of cross-entropy and focal loss.
     """
-    functions = {"cross_entropy": _cross_entropy, "focal": _focal, "dice": _dice}
-    parts = [weight * functions[name](logits.float(), masks, class_weights) for name, weight in weights.items() if weight]
+    parts = [weight * LOSSES[name](logits.float(), masks, class_weights) for name, weight in weights.items() if weight]
     return torch.stack(parts).sum()
 
 
@@ -49,3 +48,6 @@ def _dice(logits: torch.Tensor, masks: torch.Tensor, _class_weights: torch.Tenso
     given = logits.softmax(dim=1) * judged
     shared, sizes = (given * wanted).sum(dim=(0, 2, 3)), (given + wanted).sum(dim=(0, 2, 3))
     return 1 - ((2 * shared + _SMOOTH) / (sizes + _SMOOTH)).mean()
+
+
+LOSSES = {"cross_entropy": _cross_entropy, "dice": _dice, "focal": _focal}

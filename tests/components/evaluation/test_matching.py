@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.evaluation.matching import AREAS, THRESHOLDS, Truth, iou_matrix, match
+from components.datasets.annotations import Truth
+from components.evaluation.matching import AREAS, THRESHOLDS, iou_matrix, match
 from components.serving.detections import Detections, no_detections
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.datasets.annotations import Truth
 from components.errors import DataError
-from components.evaluation.matching import Truth
 from components.evaluation.metrics.detection import Detection
 from components.serving.detections import Detections, no_detections
 

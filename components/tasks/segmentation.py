@@ -1,0 +1,129 @@
+"""A class for each pixel. A target and a prediction are masks, uint8 (H, W) of class indices; 255 in a target teaches and judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from components.datasets.masks import IGNORE, Mask
+from components.datasets.policy import Policy
+from components.errors import ConfigError, unknown_name
+from components.networks.augmentation import augment_and_tell, to_float
+from components.networks.geometry import move_masks
+from components.networks.models import head_names
+from components.networks.normalisation import Normalised
+from components.networks.segmentation.losses import LOSSES, loss
+from components.networks.segmentation.models import build
+from components.networks.structure import apply_structure
+from components.records import ModelSpec, Preprocess
+from components.serving.image import fit_mask
+from components.serving.postprocess import segmentation as served
+
+
+class DeployGraph(nn.Module):
+    """images_NHWC uint8 → mask (N, H, W) uint8, the likeliest class of each pixel."""
+
+    output_names = ("mask",)
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images_NHWC: torch.Tensor) -> torch.Tensor:
+        """Return the masks."""
+        logits = cast(torch.Tensor, self.model(images_NHWC.permute(0, 3, 1, 2).to(torch.float32) / 255))
+        return logits.argmax(dim=1).to(torch.uint8)
+
+
+class Segmentation:
+    """The task `segmentation`."""
+
+    name = "segmentation"
+    postprocess = served.plugin
+
+    def build_model(self, spec: ModelSpec) -> nn.Module:
+        """Return the network with random weights, of the spec's structure if it was pruned."""
+        network = build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw, spec.model_options)
+        model = Normalised(network, spec.mean, spec.std)
+        if spec.structure is not None:
+            apply_structure(model, spec.structure)
+        return model
+
+    def head_names(self, model: nn.Module) -> list[str]:
+        """Return the names of the last convolution's parameters."""
+        return head_names(model)
+
+    def place(self, targets: Sequence[Mask], sizes_hw: Sequence[tuple[int, int]], preprocess: Preprocess) -> Sequence[Mask]:  # noqa: ARG002 - a mask has its image's size
+        """Return the masks at the network's size, each pixel with the value of the nearest."""
+        return [fit_mask(mask, preprocess) for mask in targets]
+
+    def collate(self, targets: Sequence[Mask], device: torch.device) -> torch.Tensor:
+        """Return masks int64 (N, H, W)."""
+        return torch.from_numpy(np.stack(targets)).to(device, non_blocking=True).long()
+
+    def separate(self, targets: torch.Tensor) -> Sequence[Mask]:
+        """Return one mask an image, uint8 (H, W)."""
+        return list(targets.to(torch.uint8).cpu().numpy())
+
+    def augment(
+        self, images_NCHW: torch.Tensor, targets: torch.Tensor, policy: Policy, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Apply the random policy; masks move with their images, what comes from outside is not judged."""
+        images, motion = augment_and_tell(images_NCHW, policy, generator)
+        return images, move_masks(targets, motion, IGNORE)
+
+    def loss_options(self, settings: Mapping[str, Any], targets: Sequence[Mask], classes: Sequence[str]) -> dict[str, Any]:
+        """Return what each loss weighs (cross-entropy alone where nothing is said), and the class weights (C,), whose mean over the pixels is one.
+
+        Raises:
+            ConfigError: `loss` or `class_weights` names what there is not, all weigh nothing, or labels are to be smoothed.
+        """
+        if settings["label_smoothing"]:
+            raise ConfigError(f"label_smoothing: found {settings['label_smoothing']:g}; segmentation knows none. Leave it out")
+        weights = dict(settings["loss"]) or {"cross_entropy": 1.0}
+        for name in weights:
+            if name not in LOSSES:
+                raise unknown_name("part of the loss", name, LOSSES)
+        if not any(weights.values()):
+            raise ConfigError("loss: all parts weigh 0; nothing would be learnt")
+        return {"weights": weights, "class_weights": _class_weights(settings["class_weights"], targets, classes)}
+
+    def loss(self, model: nn.Module, images_NCHW: torch.Tensor, targets: torch.Tensor, options: Mapping[str, Any]) -> torch.Tensor:
+        """Return the sum of the losses that were asked for."""
+        weights = options["class_weights"]
+        return loss(cast(torch.Tensor, model(images_NCHW)), targets, options["weights"], None if weights is None else weights.to(images_NCHW.device))
+
+    def predict(self, model: nn.Module, images_NCHW: torch.Tensor) -> list[Any]:
+        """Return the mask of each image at the network's size, uint8 (H, W)."""
+        logits = cast(torch.Tensor, model(to_float(images_NCHW))).float()
+        return list(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
+
+    def deploy_graph(self, model: nn.Module, spec: ModelSpec) -> nn.Module:  # noqa: ARG002 - other tasks need the spec
+        """Return images_NHWC uint8 → `mask` (N, H, W) uint8."""
+        return DeployGraph(model).eval()
+
+
+def _class_weights(wanted: str | Mapping[str, float], targets: Sequence[Mask], classes: Sequence[str]) -> torch.Tensor | None:
+    if wanted == "none":
+        return None
+    counts = np.zeros(256)
+    for mask in targets:
+        counts += np.bincount(mask.ravel(), minlength=256)
+    counts = counts[: len(classes)]
+    if isinstance(wanted, str):  # balanced
+        values = counts.sum() / np.maximum(counts, 1)
+    else:
+        for name, weight in wanted.items():
+            if name not in classes:
+                raise unknown_name("class in class_weights", name, classes)
+            if weight < 0:
+                raise ConfigError(f"class_weights: {name}: found {weight:g}; a weight is zero or more")
+        values = np.array([wanted.get(name, 1.0) for name in classes])
+    return torch.tensor(values * counts.sum() / (values * counts).sum(), dtype=torch.float32)
+
+
+plugin = Segmentation()
