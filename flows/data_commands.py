@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from components.config import DataConfig, read_params, section_of
 from components.errors import ConfigError
 
 REPORTS = Path("reports")
+ARCHIVES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip")
+MOST_SHOWN = 12
 
 
 def import_data(
@@ -20,7 +23,7 @@ def import_data(
     if append and replace:
         raise ConfigError("--append and --replace were both said; expected one of them")
     refuse_if_locked(project, wait=False)
-    name = name or source.rstrip("/").rpartition(":")[2].rpartition("/")[2]
+    name = name or _name_of(source)
     params = read_params(project / "params.yaml")
     quarantine = REPORTS / "import" / name / "quarantine.csv"
     summary = import_dataset(
@@ -35,8 +38,7 @@ def import_data(
         quarantine=project / quarantine,
     )
     track(project, f"data/{name}")
-    counts = ", ".join(f"{label} {count}" for label, count in summary.class_counts.items())
-    lines = [f"data/{name} {summary.dataset.version}: {summary.dataset.num_images} images ({counts})"]
+    lines = [f"data/{name} {summary.dataset.version}: {summary.dataset.num_images:,} images ({_counts_text(summary.class_counts)})"]
     if append:
         done = {"added": summary.num_added, "relabelled": summary.num_relabelled, "changed": summary.num_changed, "unchanged": summary.num_unchanged}
         lines.append("of the source: " + ", ".join(f"{count} {what}" for what, count in done.items() if count or what == "added"))
@@ -46,6 +48,21 @@ def import_data(
         lines.append(f"To train on it: set data.name in params.yaml, or darkroom run --set data.name={name}")
     lines.append(f"To keep it as a version: darkroom data commit {name} -m TEXT")
     return "\n".join(lines)
+
+
+def _name_of(source: str) -> str:
+    """Return the dataset's name where the user gave none: the last part of the source, without what tells an archive."""
+    name = source.rstrip("/").rpartition(":")[2].rpartition("/")[2]
+    ending = next((ending for ending in ARCHIVES if name.lower().endswith(ending)), "")
+    return name[: len(name) - len(ending)]
+
+
+def _counts_text(counts: Mapping[str, int]) -> str:
+    """Return how often each class is there; of many classes the commonest."""
+    if len(counts) <= MOST_SHOWN:
+        return ", ".join(f"{label} {count}" for label, count in counts.items())
+    commonest = sorted(counts, key=lambda label: -counts[label])[:MOST_SHOWN]
+    return ", ".join(f"{label} {counts[label]}" for label in commonest) + f", {len(counts) - MOST_SHOWN} classes more"
 
 
 def export_data(project: Path, name: str, format_: str, out: Path, without: list[str]) -> str:

@@ -111,6 +111,5 @@ def _format_of(source: Source, name: str | None) -> DatasetFormat:
     names = ", ".join(reader.name for reader in matching or known)
     if matching:
         raise ConfigError(f"{source.uri} could be any of {names}; say which with --format")
-    raise DataError(
-        f"{source.uri}: the layout was not recognised; expected CLASS/image.jpg or SPLIT/CLASS/image.jpg below it, or say --format ({names})"
-    )
+    expected = "expected CLASS/image.jpg or SPLIT/CLASS/image.jpg below it, or images with annotations of a known layout"
+    raise DataError(f"{source.uri}: the layout was not recognised; {expected}. If it is one of these, say --format: {names}")
