@@ -9,6 +9,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -54,12 +55,12 @@ def images(root: Path) -> list[Row]:
     info = DatasetInfo(name="photos", version="1.0.0", task="classification", classes=["even", "odd"])
     with bar("make photographs", NUM_IMAGES) as progress:
 
-        def counted() -> object:
+        def counted() -> Iterator[ImportedImage]:
             for image in photographs():
                 yield image
                 progress.update()
 
-        write_dataset(counted(), info, root)  # type: ignore[arg-type]
+        write_dataset(counted(), info, root)
     data = root / "photos"
     seconds: dict[str, list[float]] = {"decode": [], "measure": [], "check": []}
     work = {"decode": decode_alone, "measure": measure_alone, "check": lambda data: checking.check(ValidateConfig(), data, root / "report")}
@@ -75,19 +76,16 @@ def images(root: Path) -> list[Row]:
     return [Row(name, f"{ratio:.2f}× ({NUM_IMAGES / whole:.0f} images/s)", f"{TARGET_RATIO}×", ratio, ratio >= TARGET_RATIO, note)]
 
 
-def photographs() -> object:
-    """Yield COCO's 128 photographs again and again, each time another part of it, brought to 640×480 and encoded as JPEG."""
+def photographs() -> Iterator[ImportedImage]:
+    """Yield pictures of 640×480 as JPEG, no two alike: two of COCO's 128 photographs, one over the other."""
     with tarfile.open(PHOTOS) as tar:
         files = [tar.extractfile(member) for member in tar if member.name.endswith(".jpg")]
-        known = [Image.open(io.BytesIO(file.read())).convert("RGB") for file in files if file]
+        known = [Image.open(io.BytesIO(file.read())).convert("RGB").resize(_SIDES, Image.Resampling.BICUBIC) for file in files if file]
     generator = np.random.default_rng(0)
     for number in range(NUM_IMAGES):
-        image = known[number % len(known)]
-        part = generator.uniform(0.4, 0.9)
-        left, top = generator.uniform(0, 1 - part, 2)
-        box = (left * image.width, top * image.height, (left + part) * image.width, (top + part) * image.height)
+        below, above = (known[index] for index in generator.choice(len(known), 2, replace=False))
         buffer = io.BytesIO()
-        image.resize(_SIDES, Image.Resampling.BILINEAR, box=box).save(buffer, "JPEG", quality=90)
+        Image.blend(below, above, generator.uniform(0.35, 0.65)).save(buffer, "JPEG", quality=90)
         yield ImportedImage(f"{number}.jpg", buffer.getvalue(), {"label": ("even", "odd")[number % 2]})
 
 

@@ -36,17 +36,24 @@ def measure(image: Image.Image) -> Measures:
 def _laplacian_sums(luma: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
     """Return how many pixels have four neighbours, and the sums of the Laplacian and of its square over them."""
     height, width = luma.shape
-    count, first, second = max(0, height - 2) * max(0, width - 2), 0, 0
+    count, second = max(0, height - 2) * max(0, width - 2), 0
+    if not count:
+        return 0, 0, 0
     num_rows = max(1, _BLOCK // width)
-    for top in range(0, height - 2 if count else 0, num_rows):
+    for top in range(0, height - 2, num_rows):
         rows = luma[top : top + num_rows + 2].astype(np.int16)
         laplacian = rows[1:-1, 1:-1] * np.int16(-4)
         for neighbours in (rows[:-2, 1:-1], rows[2:, 1:-1], rows[1:-1, :-2], rows[1:-1, 2:]):
             laplacian += neighbours
-        values = laplacian.ravel().astype(np.float64)  # whole numbers, their sums below 2**53: exact in any order
-        first += int(values.sum())
+        values = laplacian.ravel().astype(np.float64)  # whole numbers, the sum of their squares below 2**53: exact in any order
         second += int(np.einsum("i,i->", values, values))
-    return count, first, second
+    return count, _telescoped(luma[:, 1:-1]) + _telescoped(luma[1:-1].T), second
+
+
+def _telescoped(lines: npt.NDArray[np.uint8]) -> int:
+    """Return the sum of all second differences down the columns: all but the two lines at either end cancel."""
+    first, second, last_but_one, last = (int(lines[line].sum(dtype=np.int64)) for line in (0, 1, -2, -1))
+    return first - second - last_but_one + last
 
 
 def _moments(count: int, first: int, second: int) -> tuple[float, float]:
