@@ -82,9 +82,9 @@ def commit(
     message: Annotated[str, typer.Option("--message", "-m", help="What changed, for people.", metavar="TEXT")],
     version: Annotated[str | None, typer.Option(help="As in 1.3.0. [default: the next minor one]")] = None,
 ) -> None:
-    """Make a version of data/NAME: bytes to the remote, data/NAME.dvc into git, the tag NAME@v1.3.0.
+    """Make a version of data/NAME.
 
-    A command that was killed is typed again and goes on.
+    Its bytes go to the remote, data/NAME.dvc into git, and the tag NAME@v1.3.0 comes last. A command that was killed is typed again and goes on.
     """
     from flows.data_versions import commit_text
 
@@ -110,7 +110,10 @@ def diff(
     out: Annotated[Path | None, typer.Option(help="Where page and list go. [default: reports/diff/NAME/A..B]")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Compare two versions: counts by class, a list, a page with pictures."""
+    """Compare two versions.
+
+    Counts by class, a list, a page with pictures.
+    """
     from flows.data_versions import diff_text
 
     print(diff_text(Path.cwd(), name, a, b, out, json_))
@@ -132,7 +135,7 @@ def pull(
     version: Annotated[str, typer.Argument(help="NAME, or NAME@v1.2.0.")],
     force: Annotated[bool, typer.Option("--force", help="Write over changes that no version holds.")] = False,
 ) -> None:
-    """Bring data/NAME: what data/NAME.dvc says, or a version."""
+    """Bring data/NAME, or a version of it."""
     from flows.data_versions import pull_text
 
     print(pull_text(Path.cwd(), version, force))
@@ -143,9 +146,9 @@ def approve(
     version: Annotated[str, typer.Argument(help="As in NAME@v1.3.0.")],
     reason: Annotated[str, typer.Option("--reason", "-m", help="Why, for people.", metavar="TEXT")] = "",
 ) -> None:
-    """Let scheduled retraining use a version, and measure drift against it.
+    """Let a version be trained on.
 
-    The newest approved version counts.
+    Scheduled retraining uses the newest approved version, and drift is measured against it.
     """
     from flows.data_versions import approve_text
 
@@ -182,7 +185,10 @@ def merge(
     map_: Annotated[list[str] | None, typer.Option("--map", help="A class's new name; x=x keeps it. Repeatable.", metavar="OLD=NEW")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the classes that one of them alone has.")] = False,
 ) -> None:
-    """Make a third dataset of two; classes are mapped as they are told to be."""
+    """Make a third dataset of two.
+
+    Classes are mapped as they are told to be; image bytes stay as they are.
+    """
     from flows.data_versions import merge_text
 
     print(merge_text(Path.cwd(), (a, b), name, map_ or [], keep))
@@ -195,9 +201,9 @@ def forget(
     reason: Annotated[str, typer.Option(help="Why; it stands in git for good, so name no person.", metavar="TEXT")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Take images out of every version, the cache and the remote, for good.
+    """Take images out of every version, for good.
 
-    The versions stay and are marked; models trained on the images are listed.
+    They leave the cache and the remote, too, and so does what stages made of them. The versions stay and are marked; models trained on the images are listed.
     """
     from flows.data_versions import forget_plan, forget_text, plan_text
 
@@ -211,7 +217,7 @@ def forget(
 
 @data.command()
 def compact(name: Annotated[str, typer.Argument(help="The dataset.")]) -> None:
-    """Write the shards anew, without bytes that no row names any more."""
+    """Write the shards anew, without what no row names."""
     from flows.data_versions import compact_text
 
     print(compact_text(Path.cwd(), name))
