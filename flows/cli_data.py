@@ -203,7 +203,8 @@ def forget(
 ) -> None:
     """Take images out of every version, for good.
 
-    They leave the cache and the remote, too, and so does what stages made of them. The versions stay and are marked; models trained on the images are listed.
+    They leave the cache and the remote, too, and so does what stages made of them.
+    The versions stay and are marked; models trained on the images are listed.
     """
     from flows.data_versions import forget_plan, forget_text, plan_text
 
