@@ -9,8 +9,8 @@ import numpy.typing as npt
 from PIL import Image
 
 _LUMA = np.arange(256)
-#: Pixels that are worked on at a time: as many as stay in a processor's cache.
-_BLOCK = 1 << 17
+#: Of an image with k times as many pixels, the sharpness is that of every k-th row.
+_MOST_PIXELS = 1 << 17
 
 
 class Measures(NamedTuple):
@@ -21,7 +21,8 @@ class Measures(NamedTuple):
     contrast: float
     """The standard deviation."""
     sharpness: float
-    """The variance of the Laplacian: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy"."""
+    """The variance of the Laplacian: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy". Of an image with k times
+    131,072 pixels, k from 2 on, that of every k-th row."""
 
 
 def measure(image: Image.Image) -> Measures:
@@ -34,27 +35,18 @@ def measure(image: Image.Image) -> Measures:
 
 
 def _laplacian_sums(luma: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
-    """Return how many pixels have four neighbours, and the sums of the Laplacian and of its square over them."""
+    """Return of how many pixels with four neighbours the Laplacian was taken, and the sums of it and of its square over them."""
     height, width = luma.shape
-    count, second = max(0, height - 2) * max(0, width - 2), 0
-    if not count:
+    if height < 3 or width < 3:
         return 0, 0, 0
-    num_rows = max(1, _BLOCK // width)
-    for top in range(0, height - 2, num_rows):
-        rows = luma[top : top + num_rows + 2].astype(np.int16)
-        laplacian = rows[1:-1, 1:-1] * np.int16(-4)
-        for neighbours in (rows[:-2, 1:-1], rows[2:, 1:-1], rows[1:-1, :-2], rows[1:-1, 2:]):
-            laplacian += neighbours
-        squares = laplacian.astype(np.int32)
-        squares *= squares
-        second += int(squares.sum(dtype=np.int64))
-    return count, _telescoped(luma[:, 1:-1]) + _telescoped(luma[1:-1].T), second
-
-
-def _telescoped(lines: npt.NDArray[np.uint8]) -> int:
-    """Return the sum of all second differences down the columns: all but the two lines at either end cancel."""
-    first, second, last_but_one, last = (int(lines[line].sum(dtype=np.int64)) for line in (0, 1, -2, -1))
-    return first - second - last_but_one + last
+    step = max(1, height * width // _MOST_PIXELS)
+    rows = luma[1:-1:step].astype(np.int16)
+    laplacian = rows[:, 1:-1] * np.int16(-4)
+    for neighbours in (luma[:-2:step, 1:-1], luma[2::step, 1:-1], rows[:, :-2], rows[:, 2:]):
+        laplacian += neighbours
+    squares = laplacian.astype(np.int32)
+    squares *= squares
+    return laplacian.size, int(laplacian.sum(dtype=np.int64)), int(squares.sum(dtype=np.int64))
 
 
 def _moments(count: int, first: int, second: int) -> tuple[float, float]:

@@ -20,6 +20,15 @@ def test_measures_are_those_of_the_definition() -> None:
     assert found == pytest.approx((values.mean(), values.std(), laplacian.var()))
 
 
+def test_of_a_large_image_every_second_row_tells_how_sharp_it_is() -> None:
+    luma = np.random.default_rng(3).integers(0, 256, (500, 600)).astype(np.uint8)
+    values = luma / 255
+    laplacian = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]
+    found = measure(Image.fromarray(luma))
+    assert found == pytest.approx((values.mean(), values.std(), laplacian[::2].var()))
+    assert found.sharpness == pytest.approx(laplacian.var(), rel=0.02)
+
+
 def test_a_blur_is_less_sharp() -> None:
     sharp = Image.fromarray(np.random.default_rng(3).integers(0, 256, (64, 64)).astype(np.uint8))
     blurred = sharp.resize((8, 8), Image.Resampling.BILINEAR).resize((64, 64), Image.Resampling.BICUBIC)
