@@ -7,6 +7,8 @@ from typing import cast
 import torch
 from torch import nn
 
+from components.networks.whitened import whitened_vgg
+
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
@@ -68,4 +70,4 @@ def resnet18_small(num_classes: int, channels: int) -> nn.Module:
     return model
 
 
-NETWORKS = {"resnet9": resnet9, "resnet18_small": resnet18_small}
+NETWORKS = {"resnet9": resnet9, "resnet18_small": resnet18_small, "whitened_vgg": whitened_vgg}
