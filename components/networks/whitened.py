@@ -42,17 +42,19 @@ class Decorrelated(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        haar = torch.tensor([[[1.0, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2
-        colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]]) if channels == 3 else torch.eye(channels)
-        colours = colours / colours.norm(dim=1, keepdim=True)
-        filters = torch.einsum("khw,cd->kcdhw", haar, colours).reshape(4 * channels, channels, 2, 2)
-        self.register_buffer("filters", filters, persistent=False)
         self.norm = nn.BatchNorm2d(4 * channels, eps=_LEAST_VARIANCE, affine=False)
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Return features (N, 8 C, H - 1, W - 1)."""
-        with torch.autocast(images_NCHW.device.type, enabled=False):  # faint components would be the rounding of bfloat16
-            components = self.norm(nn.functional.conv2d(images_NCHW.float(), cast(torch.Tensor, self.filters)))
+        images = images_NCHW.float()  # sums and differences, which autocast leaves in float32: faint ones would be the rounding of bfloat16
+        if images.shape[1] == 3:
+            red, green, blue = images.split(1, dim=1)
+            opponents = [(red + green + blue) / 3**0.5, (red - blue) / 2**0.5, (red - 2 * green + blue) / 6**0.5]
+            images = torch.cat(opponents, dim=1)
+        top, bottom = images[:, :, :-1], images[:, :, 1:]
+        sums, falls = top + bottom, top - bottom
+        wavelets = [part / 2 for rows in (sums, falls) for part in (rows[..., :-1] + rows[..., 1:], rows[..., :-1] - rows[..., 1:])]
+        components = self.norm(torch.cat(wavelets, dim=1))
         return torch.cat([components, -components], dim=1)
 
 
