@@ -48,7 +48,7 @@ class Decorrelated(nn.Module):
         """Return features (N, 8 C, H - 1, W - 1)."""
         images = images_NCHW.float()  # sums and differences, which autocast leaves in float32: faint ones would be the rounding of bfloat16
         if images.shape[1] == 3:
-            red, green, blue = images.split(1, dim=1)
+            red, green, blue = (images[:, channel : channel + 1] for channel in range(3))
             opponents = [(red + green + blue) / 3**0.5, (red - blue) / 2**0.5, (red - 2 * green + blue) / 6**0.5]
             images = torch.cat(opponents, dim=1)
         top, bottom = images[:, :, :-1], images[:, :, 1:]
