@@ -190,6 +190,9 @@ class Distiller(Protocol):
 class Postprocess(Protocol):
     """The torch-free half of `Task.predict`: what stands behind an artifact's graph."""
 
+    fields: Mapping[str, str]
+    """The type of each of `columns`: string or double, with [] for each list around it; a mapping by class counts as a list in the classes' order."""
+
     def predictions(self, outputs: Mapping[str, Array]) -> list[Any]:
         """Return one prediction an image from the outputs of the artifact, equal in form to `Task.predict`'s: in the network's pixels."""
         ...

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 _BATCH = 16
+_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 #: Normalisations that no convolution absorbed, and softmax, have no integer form that is faster, and lose much in one.
 _IN_FLOAT = {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "Softmax"}
 
@@ -56,13 +57,15 @@ class OnnxInt8:
             plain, fused, quantised = (Path(folder) / f"{name}.onnx" for name in ("plain", "fused", "quantised"))
             write_onnx(graph, example_NHWC, {}, plain)
             quant_pre_process(str(plain), str(fused), skip_symbolic_shape=True)
-            onnx.save(read_uint8(onnx.load(fused)), fused)
+            model = read_uint8(onnx.load(fused))
+            onnx.save(model, fused)
             with progress.bar("calibrate INT8", len(calibration_NHWC)) as bar:
                 quantize_static(
                     str(fused),
                     str(quantised),
                     _Batches(calibration_NHWC, bar),
                     quant_format=QuantFormat.QDQ,
+                    nodes_to_exclude=float_tail(model.graph),
                     op_types_to_quantize=sorted((set(QDQRegistry) | set(QLinearOpsRegistry)) - _IN_FLOAT),
                     per_channel=True,
                     activation_type=QuantType.QUInt8,
@@ -74,6 +77,28 @@ class OnnxInt8:
     def runner(self, path: Path, num_threads: int) -> OnnxRunner:
         """Load a written file; see `Exporter.runner`."""
         return OnnxRunner(path, num_threads)
+
+
+def float_tail(graph: Any) -> list[str]:
+    """Return the names of the nodes that stay in float: what is computed behind the last layers with weights, and those layers.
+
+    A detector's distances reach from a fraction of a pixel to the whole image, its scores crowd near zero, and the class of a pixel hangs on which of
+    two logits is larger: in 256 steps much of that is lost, and the layers that make them are cheap. Where the last layers give the outputs
+    themselves, as a classifier's do, nothing stays.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    ahead = [makers[output.name] for output in graph.output if output.name in makers]
+    if all(node.op_type in _WEIGHTED for node in ahead):
+        return []
+    found: dict[str, None] = {}
+    while ahead:
+        node = ahead.pop()
+        if node.name in found:
+            continue
+        found[node.name] = None
+        if node.op_type not in _WEIGHTED:
+            ahead += [makers[name] for name in node.input if name in makers]
+    return list(found)
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]

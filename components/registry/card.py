@@ -48,7 +48,7 @@ def _head(record: BundleRecord, spec: ModelSpec) -> str:
     height, width = spec.preprocess.size_hw
     return (
         f"# {record.name}\n\n"
-        f"{record.task.capitalize()} of images into {len(record.classes)} classes: {_listed(record.classes)}. "
+        f"{record.task.capitalize()} in images, {len(record.classes)} classes: {_listed(record.classes)}. "
         f"{spec.model} at {height} × {width} px, {'grayscale' if spec.preprocess.channels == 1 else 'colour'}. "
         f"Bundle `{record.digest[:12]}`."
     )
@@ -58,8 +58,8 @@ def _use(record: BundleRecord) -> str:
     return (
         "## Use and limits\n\n"
         f"For images like those of the dataset {record.dataset.name} (version {record.dataset.version}): same kind of camera, same kind of subject. "
-        f"It names one of its classes for every image, also for one that shows none of them. What it scores on other images is not known; "
-        "a score is a probability only as far as the calibration error below says."
+        f"It answers with its classes for every image, also for one that shows none of them. What it scores on other images is not known; "
+        "a score is a probability only as far as what was measured below says."
     )
 
 
@@ -67,7 +67,7 @@ def _artifacts(folder: Path, record: BundleRecord) -> str:
     lines = [
         "## Artifacts",
         "",
-        "| artifact | bytes | latency, ms (p95) | images/s | accuracy | largest difference | same decision |",
+        "| artifact | bytes | latency, ms (p95) | images/s | primary metric | largest difference | same decision |",
         "|---|---|---|---|---|---|---|",
     ]
     for artifact in record.artifacts:

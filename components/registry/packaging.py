@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import components
+from components.protocols import Postprocess, plugin
+from components.records import BundleRecord
+from components.registry.bundle import RECORD
 
 #: What serving needs of Darkroom; none of it needs torch (import-linter holds that).
 _PACKED = (
@@ -52,18 +55,22 @@ def log_bundle(folder: Path, name: str, experiment_id: str, run_id: str | None) 
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"bundle": str(folder)},
             code_paths=[str(code)],
-            signature=signature(),
+            signature=signature(BundleRecord.load(folder / RECORD).task),
             pip_requirements=requirements(),
         )
 
 
-def signature() -> Any:
-    """Return the model's columns: image → label, score, probabilities."""
+def signature(task: str) -> Any:
+    """Return the model's columns: image → those of the task."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import Array, DataType
 
-    outputs: list[Any] = [ColSpec("string", "label"), ColSpec("double", "score"), ColSpec(Array(DataType.double), "probabilities")]
+    def column(kind: str) -> Any:
+        return Array(column(kind.removesuffix("[]"))) if kind.endswith("[]") else DataType[kind]
+
+    postprocess: Postprocess = plugin("components.serving.postprocess", "task", task)
+    outputs: list[Any] = [ColSpec(column(kind), name) for name, kind in postprocess.fields.items()]
     return ModelSignature(inputs=Schema([ColSpec("binary", "image")]), outputs=Schema(outputs))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _BATCH = 64
 
 
 class BundleModel(PythonModel):
-    """Images in a column `image` → label, score, probabilities."""
+    """Images in a column `image` → the columns of the task, pixels being those of the image as it was given."""
 
     def load_context(self, context: Any) -> None:
         """Open the bundle that lies among the model's artifacts."""
@@ -43,8 +44,11 @@ class BundleModel(PythonModel):
         for start in range(0, len(contents), _BATCH):
             predictions += self._bundle.predict(contents[start : start + _BATCH], names[start : start + _BATCH])
         rows = [self._bundle.columns(prediction) for prediction in predictions]
-        probabilities = [[row["probabilities"][name] for name in self._bundle.classes] for row in rows]
-        return pd.DataFrame({"label": [row["label"] for row in rows], "score": [row["score"] for row in rows], "probabilities": probabilities})
+        return pd.DataFrame({name: [_in_class_order(row[name], self._bundle.classes) for row in rows] for name in self._bundle.postprocess.fields})
+
+
+def _in_class_order(value: Any, classes: Sequence[str]) -> Any:
+    return [value[name] for name in classes] if isinstance(value, dict) else value
 
 
 def image_file(value: Any) -> bytes:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from components import progress
+from components.datasets.dataset import with_masks
 from components.datasets.manifest import dataset_ref, given_annotations, read_manifest
 from components.datasets.shards import ShardReader
 from components.datasets.splits import read_splits
 from components.errors import DataError
+from components.protocols import Evaluator
 from components.records import DatasetRef
 from components.serving.bundle import Bundle
 
@@ -41,6 +43,11 @@ class TestImages:
     dataset: DatasetRef
     rows: pd.DataFrame
     train: pd.DataFrame
+
+    def targets(self, evaluator: Evaluator, rows: pd.DataFrame) -> Sequence[Any]:
+        """Return one target an image of `rows` or `train`, masks read from the shards."""
+        with ShardReader(self.folder) as reader:
+            return evaluator.targets(with_masks(rows, reader))
 
     @property
     def digest(self) -> str:
@@ -79,9 +86,9 @@ def predict_all(bundle: Bundle, images: TestImages, description: str) -> list[An
     return predictions
 
 
-def statistics_of(folder: Path, evaluator: Any, images: TestImages, description: str) -> npt.NDArray[np.float64]:
+def statistics_of(folder: Path, evaluator: Evaluator, images: TestImages, description: str) -> npt.NDArray[np.float64]:
     """Return what each test image adds to the metrics of the bundle in `folder`, float64 (N, K)."""
     bundle = Bundle.open(folder, num_threads=len(os.sched_getaffinity(0)))
     predictions: Sequence[Any] = predict_all(bundle, images, description)
-    statistics: npt.NDArray[np.float64] = evaluator.statistics(predictions, evaluator.targets(images.rows))
+    statistics: npt.NDArray[np.float64] = evaluator.statistics(predictions, images.targets(evaluator, images.rows))
     return statistics

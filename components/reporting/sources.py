@@ -15,6 +15,13 @@ from components.reporting.charts import Line, line_chart
 from components.reporting.records import StageLine
 
 VERDICT, METRICS = Path("reports/validation/verdict.json"), Path("reports/evaluation/metrics.json")
+#: What a task's figures show; a task draws some of them.
+_FIGURES = {
+    "confusion": "What was taken for what",
+    "reliability": "Is it as sure as it should be",
+    "precision_recall": "What is found against what is found rightly",
+    "errors": "What went wrong",
+}
 _HISTORIES = {
     "train": ("train", "models/base"),
     "finetune": ("fine-tune", "models/tuned"),
@@ -34,7 +41,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics.json as rows (name, value, low, high), and what stands beside it."""
+    """metrics.json as rows (name, value, low, high), and what stands beside it; figures with their captions."""
 
     metric: str
     metrics: list[tuple[str, float, float, float]]
@@ -43,8 +50,7 @@ class Evaluation:
     per_class: pd.DataFrame
     num_classes: int
     slices: pd.DataFrame
-    confusion: str | None
-    reliability: str | None
+    figures: list[tuple[str, str]]
     mistakes: str | None
 
 
@@ -109,8 +115,7 @@ def read_evaluation(root: Path, rows: int = 20) -> Evaluation:
         per_class=per_class.sort_values(str(per_class.columns[2]), kind="stable").head(rows),
         num_classes=len(per_class),
         slices=slices.head(rows),
-        confusion=picture(folder / "pictures/confusion.png"),
-        reliability=picture(folder / "pictures/reliability.png"),
+        figures=[(caption, drawn) for name, caption in _FIGURES.items() if (drawn := picture(folder / f"pictures/{name}.png"))],
         mistakes=picture(folder / "pictures/mistakes.png"),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def predict_files(bundle: Bundle, paths: Sequence[Path], batch_size: int = 64) -
 
 
 def write_csv(rows: Iterable[PredictedRow], file: TextIO) -> int:
-    """Write a table with one column for each class's probability (`probabilities:CLASS`); return the number of bad files."""
+    """Write a table with one column for each class's number (`probabilities:CLASS`), lists as JSON; return the number of bad files."""
     written = [_flat(row) for row in rows]
     names = list(dict.fromkeys(name for row in written for name in row))
     names = [*(name for name in names if name != "error"), "error"]
@@ -82,7 +83,7 @@ def write_json(rows: Iterable[PredictedRow], file: TextIO) -> int:
 
 
 def table(rows: Iterable[PredictedRow]) -> str:
-    """Return lines for a terminal: path, label, score; a bad file's line says why."""
+    """Return lines for a terminal: path, label, score; of several labels how often each was found; a bad file's line says why."""
     shown = [(str(row.path), *_short(row)) for row in rows]
     widths = [max((len(line[column]) for line in shown), default=0) for column in range(2)]
     return "\n".join(f"{path:<{widths[0]}}  {label:<{widths[1]}}  {score}".rstrip() for path, label, score in shown)
@@ -113,6 +114,8 @@ def _flat(row: PredictedRow) -> dict[str, Any]:
     for name, value in (row.columns or {}).items():
         if isinstance(value, dict):
             flat |= {f"{name}:{key}": inner for key, inner in value.items()}
+        elif isinstance(value, list):
+            flat[name] = json.dumps(value, ensure_ascii=False)
         else:
             flat[name] = value
     return flat | {"error": row.error or ""}
@@ -121,5 +124,8 @@ def _flat(row: PredictedRow) -> dict[str, Any]:
 def _short(row: PredictedRow) -> tuple[str, str]:
     if row.columns is None:
         return "–", f"not read: {row.error}"
+    if "labels" in row.columns:
+        counts = Counter(row.columns["labels"])
+        return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing found", ""
     score = row.columns.get("score")
     return str(row.columns.get("label", "")), "" if score is None else f"{score:.4f}"

@@ -84,7 +84,8 @@ def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, o
                 write_split(folder / side, whole[columns], _counted(_prepared(part, shards, task, sizes), progress), shapes)
                 if side == "train":
                     shown = classes_shown(whole, info.classes)
-        _refuse_unseen(shown, info.classes)
+        if "mask_sha256" in kept:  # into masks split has not looked
+            _refuse_unseen(shown, info.classes)
         np.save(folder / "train" / ORDER, balanced_order(shown, config.balance))
         (folder / POLICY).write_text(json.dumps(config.policy.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         mean, std = _statistics(np.load(folder / "train" / f"images-{task.image_size}.npy", mmap_mode="r"))

@@ -69,9 +69,8 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
     statistics = evaluator.statistics(predictions, targets)
     intervals = bootstrap(evaluator, statistics, config.num_resamples, config.seed)
     if evaluator.metric not in intervals:
-        raise DataError(
-            f"{evaluator.metric} is not defined on the test images of {data}: they show nothing that is to be found. Label some, or raise split.shares.test"
-        )
+        what = f"the test images show nothing that is to be found, so there is no {evaluator.metric}"
+        raise DataError(f"{data}: {what}. Label some, or raise split.shares.test")
     constant = evaluator.baseline(evaluator.targets(prepared.split("train", spec.preprocess.size_hw[0]).rows))
     baseline = evaluator.score(evaluator.statistics([constant] * len(targets), targets))[evaluator.metric]
     slices = slice_table(evaluator, statistics, test.rows, metadata_columns(test.rows), config.num_resamples, config.seed)

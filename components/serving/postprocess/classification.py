@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from components.records import Preprocess
 
 class Classification:
     """A `Postprocess`; a prediction is a float32 array (C,) of probabilities."""
+
+    fields: Mapping[str, str] = MappingProxyType({"label": "string", "score": "double", "probabilities": "double[]"})
 
     def predictions(self, outputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         """Return the softmax of the output `logits`, (N, C), one array (C,) an image."""

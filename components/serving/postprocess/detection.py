@@ -6,6 +6,7 @@ Legend: N images, P points of the network, C classes, D detections of an image.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ _TINY = 1e-9
 
 class Detection:
     """A `Postprocess`; a prediction is `Detections`."""
+
+    fields: Mapping[str, str] = MappingProxyType({"labels": "string[]", "scores": "double[]", "boxes_xyxy": "double[][]"})
 
     def predictions(self, outputs: Mapping[str, npt.NDArray[Any]]) -> list[Detections]:
         """Return what stays of the outputs `boxes` (N, P, 4), in the network's pixels, and `scores` (N, P, C), 0..1.

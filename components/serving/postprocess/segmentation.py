@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ SAME_SHARE = 0.01
 
 class Segmentation:
     """A `Postprocess`; a prediction is a mask, uint8 (H, W) of class indices."""
+
+    fields: Mapping[str, str] = MappingProxyType({"label": "string", "shares": "double[]", "mask": "string"})
 
     def predictions(self, outputs: Mapping[str, npt.NDArray[Any]]) -> list[Mask]:
         """Return the masks of the output `mask`, (N, H, W), one (H, W) an image."""

@@ -13,7 +13,7 @@ def test_the_card_tells_metrics_with_intervals_classes_slices_and_origin(project
     (evaluation / "slices.csv").write_text("column,value,images,accuracy\nsite,a|b,20,0.5\n")
     card = (project.register().bundle / "card.md").read_text()
     for line in (
-        "Classification of images into 3 classes: ant, bee, cat.",
+        "Classification in images, 3 classes: ant, bee, cat.",
         "| accuracy | 0.9000 | 0.8500 – 0.9400 |",
         "| num images | 200 | |",
         "| ant | 70 | 0.9877 |",
