@@ -151,7 +151,7 @@ def test_no_git_repository(told: Callable[..., tuple[int, str]], project: Path) 
 def test_import_brings_a_dataset_under_dvc(told: Callable[..., tuple[int, str]], project: Path) -> None:
     code, text = told("data", "import", "sklearn:digits")
     assert code == 0, text
-    assert "1797 images" in text
+    assert "1,797 images" in text
     assert "--set data.name=digits" in text
     assert (project / "data" / "digits.dvc").exists()
     assert (project / "data" / "digits" / "manifest.parquet").exists()
