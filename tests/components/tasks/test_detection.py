@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from components.datasets.annotations import Truth
+from components.datasets.composed import CLASSES, scenes
+from components.datasets.policy import Policy
+from components.errors import ConfigError
+from components.evaluation.metrics.detection import plugin as evaluator_of
+from components.exporters.onnx_int8 import plugin as int8
+from components.networks.normalisation import Normalised
+from components.records import DatasetRef, ModelSpec, Preprocess
+from components.tasks.detection import plugin
+
+SETTINGS: dict[str, Any] = {"label_smoothing": 0.0, "class_weights": "none", "loss": {}}
+PREPROCESS = Preprocess(size_hw=(64, 64), channels=1, resize="stretch")
+SCENES = list(scenes(8))
+TRUTHS = [Truth(scene.boxes_xyxy, np.array([int(label) for label in scene.labels]), np.zeros(len(scene.labels), np.bool_)) for scene in SCENES]
+PIXELS = np.stack([scene.pixels[:, :, None] for scene in SCENES])
+
+
+def _spec(side: int = 64) -> ModelSpec:
+    return ModelSpec(
+        task="detection",
+        model="yolo_nano",
+        classes=CLASSES,
+        preprocess=Preprocess(size_hw=(side, side), channels=1, resize="stretch"),
+        mean=[0.2],
+        std=[0.2],
+        dataset=DatasetRef(name="d", version="1", manifest_digest="0", num_images=8),
+        training_digest="0",
+    )
+
+
+@pytest.fixture(scope="module")
+def learnt() -> Normalised:
+    """A YOLO that knows eight scenes by heart."""
+    torch.manual_seed(0)
+    model = plugin.build_model(_spec()).train()
+    assert isinstance(model, Normalised)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.004)
+    images = torch.from_numpy(PIXELS).permute(0, 3, 1, 2).float() / 255
+    options, objects = plugin.loss_options(SETTINGS, TRUTHS, CLASSES), plugin.collate(TRUTHS, torch.device("cpu"))
+    for _ in range(120):
+        optimizer.zero_grad()
+        plugin.loss(model, images, objects, options).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return model.eval()
+
+
+def _score(predictions: list[Any]) -> dict[str, float]:
+    evaluator = evaluator_of(CLASSES)
+    return evaluator.score(evaluator.statistics(predictions, TRUTHS))
+
+
+def _predicted(model: Normalised) -> list[Any]:
+    with torch.no_grad():
+        return plugin.predict(model, torch.from_numpy(PIXELS).permute(0, 3, 1, 2))
+
+
+def test_a_yolo_learns_eight_images_by_heart(learnt: Normalised) -> None:
+    assert _score(_predicted(learnt))["ap50"] >= 0.9
+
+
+def test_in_eight_bits_it_finds_what_it_found(learnt: Normalised, tmp_path: Path) -> None:
+    graph = plugin.deploy_graph(learnt, _spec())
+    int8.export(graph, torch.zeros((2, 64, 64, 1), dtype=torch.uint8), np.tile(PIXELS, (4, 1, 1, 1)), {}, tmp_path / "model.onnx")
+    served = plugin.postprocess.predictions(int8.runner(tmp_path / "model.onnx", 1)(PIXELS))
+    before, after = _score(_predicted(learnt)), _score(served)
+    assert after["ap50"] >= before["ap50"] - 0.02
+    assert after["ap"] >= before["ap"] - 0.05
+    assert (tmp_path / "model.onnx").stat().st_size < 4e6  # a float one has 11.6 MB
+
+
+def test_boxes_are_placed_and_those_that_a_crop_cuts_away_are_dropped() -> None:
+    boxes = np.array([[0.0, 0, 20, 50], [18, 10, 38, 30], [25, 0, 75, 50], [-1, 0, 31, 50]])
+    truth = Truth(boxes, np.array([0, 1, 2, 3]), np.array([False, False, True, False]))
+    [placed] = plugin.place([truth], [(50, 100)], Preprocess(size_hw=(64, 64), channels=1, resize="crop"))
+    np.testing.assert_allclose(placed.boxes_xyxy, [[0, 12.8, 16.64, 38.4], [0, 0, 64, 64]])  # of the last less than a fifth is left
+    assert placed.labels.tolist() == [1, 2]
+    assert placed.ignore.tolist() == [False, True]
+    batch = plugin.collate([placed, placed], torch.device("cpu"))
+    assert batch.present.sum() == 2, "what is to be ignored is not taught"
+    assert [each.labels.tolist() for each in plugin.separate(batch)] == [[1], [1]]
+
+
+def test_a_batch_without_objects_teaches_that_there_are_none(learnt: Normalised) -> None:
+    nothing = Truth(np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.bool_))
+    batch = plugin.collate([nothing, nothing], torch.device("cpu"))
+    images, moved = plugin.augment(torch.zeros(2, 1, 64, 64, dtype=torch.uint8), batch, Policy(rotate=10.0), torch.Generator())
+    loss = plugin.loss(learnt, images, moved, plugin.loss_options(SETTINGS, [nothing], CLASSES))
+    assert loss.isfinite()
+    assert loss > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": {"dice": 1.0}}, "unknown part of the loss 'dice'"),
+        ({"class_weights": "balanced"}, "class_weights: found balanced; detection knows none"),
+        ({"label_smoothing": 0.1}, "label_smoothing: found 0.1"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plugin.loss_options(SETTINGS | settings, TRUTHS, CLASSES)
+
+
+@pytest.mark.parametrize("policy", [Policy(auto="trivial"), Policy(mixup=0.2), Policy(cutmix=1.0)])
+def test_a_policy_that_boxes_cannot_follow_is_refused(policy: Policy) -> None:
+    batch = plugin.collate(TRUTHS, torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"augment\.policy\.(auto|mixup|cutmix): found .*; boxes and masks cannot follow it"):
+        plugin.augment(torch.from_numpy(PIXELS).permute(0, 3, 1, 2), batch, policy, torch.Generator())
+
+
+def test_a_size_that_the_network_cannot_take_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"task\.image_size: found 100; yolo_nano takes multiples of 32 pixels, for example 96"):
+        plugin.build_model(_spec(100))
