@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.csv
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageDraw, ImageOps
 
 from components.datasets.annotations import boxes_of
@@ -18,6 +17,7 @@ from components.datasets.headers import open_image
 from components.datasets.versions.diff import KINDS, Diff
 from components.errors import DataError
 from components.files import replacing
+from components.pages import environment
 
 NUM_PICTURES = 18
 _SIDE = 180
@@ -43,25 +43,26 @@ def write_diff(diff: Diff, a: Dataset, b: Dataset, names: tuple[str, str], out: 
 
 def render(diff: Diff, a: Dataset, b: Dataset, names: tuple[str, str]) -> str:
     """Return the page; see `write_diff`."""
-    environment = Environment(
-        loader=PackageLoader("components.reporting", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     counts = diff.counts()
     confusions = diff.confusions()
-    return environment.get_template("data_diff.html.j2").render(
-        name=b.info.name,
-        names=names,
-        sizes=(len(a), len(b)),
-        num=diff.num,
-        boxes=all(dataset.table.column("label").null_count == len(dataset) for dataset in (a, b)),
-        columns=counts.column_names,
-        counts=[list(row.values()) for row in counts.to_pylist()],
-        confusions=confusions.slice(0, _SHOWN_ROWS).to_pylist(),
-        num_confusions=confusions.num_rows,
-        added_classes=[name for name in b.info.classes if name not in a.info.classes],
-        removed_classes=[name for name in a.info.classes if name not in b.info.classes],
-        reordered=a.info.classes != b.info.classes and set(a.info.classes) == set(b.info.classes),
-        kinds=[(kind, _pictures(diff, kind, a, b)) for kind in KINDS if diff.num[kind]],
+    return (
+        environment("components.reporting")
+        .get_template("data_diff.html.j2")
+        .render(
+            name=b.info.name,
+            names=names,
+            sizes=(len(a), len(b)),
+            num=diff.num,
+            boxes=all(dataset.table.column("label").null_count == len(dataset) for dataset in (a, b)),
+            columns=counts.column_names,
+            counts=[list(row.values()) for row in counts.to_pylist()],
+            confusions=confusions.slice(0, _SHOWN_ROWS).to_pylist(),
+            num_confusions=confusions.num_rows,
+            added_classes=[name for name in b.info.classes if name not in a.info.classes],
+            removed_classes=[name for name in a.info.classes if name not in b.info.classes],
+            reordered=a.info.classes != b.info.classes and set(a.info.classes) == set(b.info.classes),
+            kinds=[(kind, _pictures(diff, kind, a, b)) for kind in KINDS if diff.num[kind]],
+        )
     )
 
 

@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from components.files import replacing
+from components.pages import environment
 from components.records import Interval, Verdict
 from components.registry.decision import Decision
 from components.reporting import sources
@@ -86,10 +87,8 @@ def _contest(decision: Decision | None) -> dict[str, Markup] | None:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("components.reporting", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
+    own = environment("components.reporting")
+    own.filters |= {
         "percent": _percent,
         "bare": _bare,
         "moment": _moment,
@@ -100,7 +99,7 @@ def _environment() -> Environment:
         "label": _label,
         "svg": Markup,
     }
-    return environment
+    return own
 
 
 def _percent(share: float | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from components.datasets.checks import duplicates, label_errors
@@ -15,6 +14,7 @@ from components.datasets.decoding import decode
 from components.datasets.expectations import MAX_LISTED, Outcome
 from components.datasets.shards import ShardReader
 from components.errors import DataError
+from components.pages import environment
 from components.progress import bar
 from components.records import Verdict
 
@@ -116,9 +116,6 @@ def _telling_first(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def write_page(verdict: Verdict, outcomes: list[Outcome], failures: pd.DataFrame, folder: Path) -> None:
     """Write index.html: what failed, what is told of, what holds; the pictures, and where the rest is."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("components.datasets.checks", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     groups = {"Failed": failed_of(outcomes), "To look at": told_of(outcomes)}
     holding = [outcome.rule.name for outcome in outcomes if outcome.success and not outcome.num_broken]
     sheets = sorted(path.name for path in (folder / "pictures").glob(f"{_ACROSS}_*.png"))
@@ -128,14 +125,20 @@ def write_page(verdict: Verdict, outcomes: list[Outcome], failures: pd.DataFrame
         "near_duplicates.png": "Near duplicates",
         "label_errors.png": "Labels to look at",
     }
-    page = environment.get_template("report.html.j2").render(
-        verdict=verdict,
-        headline=headline(verdict, outcomes),
-        groups={name: [(outcome, broken_by(outcome), outcome.broken.head(3)) for outcome in found] for name, found in groups.items()},
-        holding=holding,
-        num_failures=len(failures),
-        max_listed=MAX_LISTED if any(outcome.num_broken > MAX_LISTED for outcome in outcomes) else None,
-        pictures=[(name, text) for name, text in pictures.items() if (folder / "pictures" / name).is_file()],
+    page = (
+        environment("components.datasets.checks")
+        .get_template("report.html.j2")
+        .render(
+            verdict=verdict,
+            headline=headline(verdict, outcomes),
+            groups={name: [(outcome, broken_by(outcome), outcome.broken.head(3)) for outcome in found] for name, found in groups.items()},
+            num_rules=len(outcomes),
+            most=max([1, *verdict.class_counts.values()]),
+            holding=holding,
+            num_failures=len(failures),
+            max_listed=MAX_LISTED if any(outcome.num_broken > MAX_LISTED for outcome in outcomes) else None,
+            pictures=[(name, text) for name, text in pictures.items() if (folder / "pictures" / name).is_file()],
+        )
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
 
