@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 
 from components.config import DataConfig, Section, read_params, section_of, with_overrides
 from components.errors import ConfigError, DarkroomError, unknown_name
-from components.protocols import Context, plugin_names
+from components.protocols import Context, Task, plugin, plugin_names
 
 PARAMS = Path("params.yaml")
 
@@ -90,9 +90,9 @@ def check_params(overrides: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: A section, key, type or name is wrong; the error says which and what there is.
     """
-    from components.networks.models import model_names
-
-    model, known = check_sections(overrides)["train"].model, model_names()
+    sections = check_sections(overrides)
+    task: Task = plugin("components.tasks", "task", sections["task"].name)
+    model, known = sections["train"].model, task.model_names()
     if model not in known:
         raise ConfigError(f"params.yaml: {unknown_name('model', model, known)}")
 

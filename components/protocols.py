@@ -109,6 +109,10 @@ class Task(Protocol):
     postprocess: Postprocess
     """Its torch-free half."""
 
+    def model_names(self) -> Sequence[str]:
+        """Return the names of the networks there are for it, sorted."""
+        ...
+
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights: images_NCHW in 0..1 → raw outputs. A pruned `spec.structure` is applied."""
         ...

@@ -24,7 +24,7 @@ class TrainConfig(FitOptions, Section):
     """The section `train` of params.yaml."""
 
     section: ClassVar[str] = "train"
-    model: str = Field(default="resnet9", description="own network, or any torchvision classification model")
+    model: str = Field(default="resnet9", description="one of the task's networks, of ours or torchvision's")
     model_options: dict[str, Any] = Field(default={}, description="arguments of the network's constructor")
     init: str = Field(default="random", description="random | torchvision:WEIGHTS | file:PATH (DVC does not watch it) | registered")
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
 from components.networks.augmentation import augment, mix, to_float
-from components.networks.models import build, head_names
+from components.networks.models import build, head_names, model_names
 from components.networks.normalisation import Normalised
 from components.networks.structure import apply_structure
 from components.records import ModelSpec, Preprocess
@@ -51,6 +51,10 @@ class Classification:
 
     name = "classification"
     postprocess = served.plugin
+
+    def model_names(self) -> Sequence[str]:
+        """Return the names of the networks."""
+        return model_names()
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights, of the spec's structure if it was pruned."""

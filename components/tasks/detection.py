@@ -15,7 +15,7 @@ from components.errors import ConfigError, unknown_name
 from components.networks.augmentation import augment_and_tell, to_float
 from components.networks.detection import objects
 from components.networks.detection.assignment import LOSS_WEIGHTS, loss
-from components.networks.detection.models import build
+from components.networks.detection.models import NAMES, build
 from components.networks.detection.objects import Objects
 from components.networks.detection.yolo import Raw, decode, points
 from components.networks.normalisation import Normalised
@@ -50,6 +50,10 @@ class Detection:
 
     name = "detection"
     postprocess = served.plugin
+
+    def model_names(self) -> Sequence[str]:
+        """Return the names of the networks."""
+        return NAMES
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights, of the spec's structure if it was pruned."""

@@ -17,7 +17,7 @@ from components.networks.geometry import move_masks
 from components.networks.models import head_names
 from components.networks.normalisation import Normalised
 from components.networks.segmentation.losses import LOSSES, loss
-from components.networks.segmentation.models import build
+from components.networks.segmentation.models import NAMES, build
 from components.networks.structure import apply_structure
 from components.records import ModelSpec, Preprocess
 from components.serving.image import fit_mask
@@ -44,6 +44,10 @@ class Segmentation:
 
     name = "segmentation"
     postprocess = served.plugin
+
+    def model_names(self) -> Sequence[str]:
+        """Return the names of the networks."""
+        return NAMES
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights, of the spec's structure if it was pruned."""

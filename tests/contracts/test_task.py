@@ -78,6 +78,9 @@ class Dots:
     name = "dots"
     postprocess = cast(Postprocess, DotsServed())
 
+    def model_names(self) -> list[str]:
+        return ["own"]
+
     def head_names(self, model: nn.Module) -> list[str]:
         return ["network.3.weight", "network.3.bias"]
 

@@ -10,7 +10,7 @@ from torch import nn
 from components.errors import ConfigError, unknown_name
 from components.networks.detection.yolo import SIZES, STRIDES, YOLO
 
-NAMES = [f"yolo_{size}" for size in SIZES]
+NAMES = sorted(f"yolo_{size}" for size in SIZES)
 
 
 def build(name: str, num_classes: int, channels: int, size_hw: tuple[int, int], options: Mapping[str, Any]) -> nn.Module:
@@ -27,7 +27,7 @@ def build(name: str, num_classes: int, channels: int, size_hw: tuple[int, int], 
         ConfigError: Unknown name or option, or a size that the network cannot take.
     """
     if name not in NAMES:
-        raise unknown_name("detector", name, NAMES)
+        raise unknown_name("model", name, NAMES)
     if options:
         raise ConfigError(f"model {name}: found model_options {dict(options)}; it has none")
     step = STRIDES[-1]

@@ -44,7 +44,7 @@ def build(name: str, num_classes: int, channels: int, size_hw: tuple[int, int], 
         ConfigError: Unknown name or option, or a size the network cannot be built for.
     """
     if name not in NAMES:
-        raise unknown_name("segmentation network", name, NAMES)
+        raise unknown_name("model", name, NAMES)
     if name in OWN:
         known = set(inspect.signature(OWN[name]).parameters) - {"num_classes", "channels"}
         for option in options:

@@ -35,7 +35,7 @@ def test_networks_can_be_exported_before_they_are_trained(name: str, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("unet2", {}, "unknown segmentation network 'unet2'"),
+        ("unet2", {}, "unknown model 'unet2'"),
         ("unet", {"breadth": 3}, "unknown option of model unet 'breadth'"),
         ("unet", {"depth": 7}, "halves the side 7 times: 64 px are too few"),
         ("fcn_resnet50", {"depth": 2}, "it has none"),
