@@ -39,3 +39,12 @@ def test_fewer_than_8_images_of_a_class_are_refused() -> None:
     assert "'owl'" in refusals[0].text
     assert choose(rows(cat=300, dog=7), ["cat", "dog"], 512)[1][0].found == 7
     assert not choose(rows(cat=300, dog=8), ["cat", "dog"], 512)[1]
+
+
+def test_images_of_boxes_are_chosen_so_that_rare_classes_take_part() -> None:
+    labels = [["cat"]] * 400 + [["cat", "dog"]] * 9 + [[]] * 20
+    training = pd.DataFrame({"image_id": [str(index) for index in range(len(labels))], "box_labels": labels})
+    chosen, refusals = choose(training, ["cat", "dog"], 128)
+    assert refusals == []
+    assert set(range(400, 409)) <= set(chosen.tolist())
+    assert {refusal.budget for refusal in choose(training[:405], ["cat", "dog"], 128)[1]} == {"calibration_class_images"}
