@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,15 @@ import pytest
 from PIL import Image
 
 from components.config import TaskConfig
-from components.datasets.manifest import DatasetInfo, read_manifest
+from components.datasets.composed import BACKGROUND, CLASSES, detection_images, scenes, segmentation_images
+from components.datasets.manifest import DatasetInfo, metadata_columns, read_manifest
 from components.datasets.policy import Policy
 from components.datasets.prepared import Prepared
 from components.datasets.shards import ShardReader
 from components.datasets.splits import write_splits
 from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError
-from components.protocols import ImportedImage
+from components.protocols import ImportedImage, plugin
 from components.records import Preprocess
 from components.serving.image import prepare
 from components.steps.augment import AugmentConfig, augment, balanced_order
@@ -129,3 +131,48 @@ def test_splits_of_other_data_and_another_task_are_refused(tmp_path: Path) -> No
     data, splits = _data(tmp_path, info=INFO.model_copy(update={"task": "detection"}))
     with pytest.raises(ConfigError, match=r"task\.name is classification, but .*pets is labelled for detection"):
         augment(AugmentConfig(), TASK, data, splits, tmp_path / "training", tmp_path / "preview")
+
+
+def test_an_image_of_several_classes_is_shown_as_often_as_its_rarest_asks() -> None:
+    shown = [frozenset({"cat"})] * 36 + [frozenset({"cat", "owl"})] * 4 + [frozenset[str]()] * 5
+    order = balanced_order(shown, "full")
+    assert np.bincount(order).tolist() == [1] * 36 + [10] * 4 + [1] * 5
+    assert balanced_order(shown, "none").tolist() == list(range(45))
+
+
+def _scenes(images: Iterable[ImportedImage], task: str, classes: list[str], root: Path) -> tuple[Path, Path, TaskConfig]:
+    info = DatasetInfo(name="shapes", version="1.0.0", task=task, classes=classes)
+    data, splits = write_dataset(list(images), info, root, "replace"), root / "splits.parquet"
+    write_splits(read_manifest(root / "shapes")["image_id"], pd.Series([*["train"] * 40, *["val"] * 5, *["test"] * 5], dtype=object), splits)
+    assert data is not None
+    return root / "shapes", splits, TaskConfig(name=task, image_size=32, channels=1)
+
+
+def test_boxes_and_masks_come_along_with_the_size_of_the_original(tmp_path: Path) -> None:
+    for task, images, classes in (("detection", detection_images, CLASSES), ("segmentation", segmentation_images, [BACKGROUND, *CLASSES])):
+        data, splits, config = _scenes(images(50), task, classes, tmp_path / task)
+        augment(
+            AugmentConfig(policy=Policy(rotate=10.0), balance="sqrt"), config, data, splits, tmp_path / task / "training", tmp_path / task / "seen"
+        )
+        rows = Prepared.open(tmp_path / task / "training").split("test").rows
+        targets = plugin("components.evaluation.metrics", "task", task)(classes).targets(rows)
+        for number, scene in enumerate(list(scenes(50))[45:]):
+            assert (rows["height"][number], rows["width"][number]) == (64, 64)
+            if task == "detection":
+                np.testing.assert_array_equal(targets[number].boxes_xyxy, scene.boxes_xyxy)
+            else:
+                np.testing.assert_array_equal(targets[number], scene.mask)
+        assert metadata_columns(rows) == ["clutter"]
+
+
+def test_a_class_that_no_training_mask_shows_is_refused(tmp_path: Path) -> None:
+    data, splits, config = _scenes(segmentation_images(50), "segmentation", [BACKGROUND, *CLASSES, "zebra"], tmp_path)
+    with pytest.raises(DataError, match="no training image of zebra: each class needs one"):
+        augment(AugmentConfig(), config, data, splits, tmp_path / "training", tmp_path / "preview")
+
+
+def test_a_policy_that_boxes_cannot_follow_is_refused_here_not_in_training(tmp_path: Path) -> None:
+    data, splits, config = _scenes(detection_images(50), "detection", CLASSES, tmp_path)
+    with pytest.raises(ConfigError, match=r"augment\.policy\.auto: found trivial; boxes and masks cannot follow it"):
+        augment(AugmentConfig(policy=Policy(auto="trivial")), config, data, splits, tmp_path / "training", tmp_path / "preview")
+    assert not (tmp_path / "training").exists()
