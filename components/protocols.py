@@ -209,6 +209,10 @@ class Postprocess(Protocol):
         """Return a prediction as a row for people and tables (classification: label, score, probabilities)."""
         ...
 
+    def told(self, prediction: Any, classes: Sequence[str]) -> tuple[str, str]:
+        """Return a prediction for a line at a terminal: the answer, and how sure it is, or nothing."""
+        ...
+
     def difference(self, prediction: Any, classes: Sequence[str], other: Any, other_classes: Sequence[str]) -> tuple[float, bool]:
         """Compare two predictions of one image, class by class name (both lists hold the same names).
 

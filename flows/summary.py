@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import DataError
+from components.protocols import plugin
 from components.records import BenchmarkRecord, DatasetRef, ExportRecord, ParityRecord
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Artifact:
             "artifact": record.name,
             "size": _size(record.num_bytes),
             "latency": latency,
-            "accuracy": accuracy,
+            str(plugin("components.evaluation.metrics", "task", record.spec.task).metric): accuracy,
             "parity": alike,
             "verdict": verdict,
         }
@@ -159,14 +160,15 @@ def metrics(report: RunReport, project: Path) -> dict[str, float]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if reached and path.exists() else {}
 
 
-def accuracy_line(report: RunReport, project: Path) -> str:
-    """Return the accuracy with its interval, or nothing."""
+def metric_line(report: RunReport, project: Path) -> tuple[str, str]:
+    """Return the primary metric's name, and its value with the interval; or nothing of both."""
     found = metrics(report, project)
-    if "accuracy" not in found:
-        return ""
-    low, high = found.get("accuracy_low"), found.get("accuracy_high")
+    metric = next((name.removeprefix("baseline_") for name in found if name.startswith("baseline_")), "accuracy")
+    if metric not in found:
+        return "", ""
+    low, high = found.get(f"{metric}_low"), found.get(f"{metric}_high")
     interval = f" (95% interval {low:.2%} to {high:.2%})" if low is not None and high is not None else ""
-    return f"{found['accuracy']:.2%}{interval} on {int(found.get('num_images', 0))} test images"
+    return metric, f"{found[metric]:.2%}{interval} on {int(found.get('num_images', 0))} test images"
 
 
 def to_prefect(report: RunReport, project: Path) -> None:
@@ -176,8 +178,9 @@ def to_prefect(report: RunReport, project: Path) -> None:
     key = "".join(character if character.isalnum() else "-" for character in report.name.lower()) or "run"
     lines = [f"# {report.headline}", "", "| stage | | seconds |", "| --- | --- | ---: |"]
     lines += [f"| {line.name} | {line.state} | {'' if line.seconds is None else line.seconds} |" for line in report.stages]
-    if accuracy := accuracy_line(report, project):
-        lines += ["", f"**Accuracy** {accuracy}"]
+    metric, value = metric_line(report, project)
+    if value:
+        lines += ["", f"**{metric.capitalize()}** {value}"]
     if report.decision is not None:
         lines += ["", f"**Decision** {report.decision.verdict}: {report.decision.reason}"]
     create_markdown_artifact("\n".join(lines), key=f"{key}-summary")
@@ -200,7 +203,8 @@ def show(report: RunReport, project: Path, page: Path) -> None:
         table.add_row(line.name, line.state, "" if line.seconds is None else f"{line.seconds:.1f}", style=_STYLES.get(line.state, ""))
     table.add_row("all", "", f"{report.seconds:.1f}", style="bold")
     console.print(table)
-    facts = {"accuracy": accuracy_line(report, project)}
+    metric, value = metric_line(report, project)
+    facts = {metric: value}
     if report.decision is not None:
         facts["decision"] = f"{report.decision.verdict}: {report.decision.reason}"
     for name, text in facts.items():

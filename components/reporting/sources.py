@@ -60,6 +60,7 @@ class Curves:
 
     name: str
     loss: str
+    metric: str
     accuracy: str | None
     epochs: int
 
@@ -130,7 +131,8 @@ def read_curves(root: Path, stages: set[str]) -> list[Curves]:
         accuracy = [column for column in map(str, history.columns) if column.startswith("val_") and column != "val_loss"]
         losses = [_line(history, column, kind) for column, kind in (("train_loss", "a"), ("val_loss", "b")) if column in history]
         shares = [_line(history, column, "b") for column in accuracy[:1]]
-        found.append(Curves(name, line_chart(losses, percent=False), line_chart(shares, percent=True) if shares else None, len(history)))
+        metric = accuracy[0].removeprefix("val_") if accuracy else ""
+        found.append(Curves(name, line_chart(losses, percent=False), metric, line_chart(shares, percent=True) if shares else None, len(history)))
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,12 @@ from components.serving.image import PreparedImage
 
 @dataclass(frozen=True)
 class PredictedRow:
-    """One image: its prediction as columns, or why there is none."""
+    """One image: its prediction as columns and as told at a terminal (the answer, its score), or why there is none."""
 
     path: Path
     columns: dict[str, Any] | None
     error: str | None = None
+    told: tuple[str, str] = ("", "")
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -83,7 +83,7 @@ def write_json(rows: Iterable[PredictedRow], file: TextIO) -> int:
 
 
 def table(rows: Iterable[PredictedRow]) -> str:
-    """Return lines for a terminal: path, label, score; of several labels how often each was found; a bad file's line says why."""
+    """Return lines for a terminal: path, answer, score; a bad file's line says why."""
     shown = [(str(row.path), *_short(row)) for row in rows]
     widths = [max((len(line[column]) for line in shown), default=0) for column in range(2)]
     return "\n".join(f"{path:<{widths[0]}}  {label:<{widths[1]}}  {score}".rstrip() for path, label, score in shown)
@@ -97,7 +97,8 @@ def _predict_batch(bundle: Bundle, paths: Sequence[Path]) -> Iterator[PredictedR
         if isinstance(image, str):
             yield PredictedRow(path, None, image)
         else:
-            yield PredictedRow(path, bundle.columns(next(predictions)))
+            prediction = next(predictions)
+            yield PredictedRow(path, bundle.columns(prediction), told=bundle.postprocess.told(prediction, bundle.classes))
 
 
 def _prepare(bundle: Bundle, path: Path) -> PreparedImage | str:
@@ -124,8 +125,4 @@ def _flat(row: PredictedRow) -> dict[str, Any]:
 def _short(row: PredictedRow) -> tuple[str, str]:
     if row.columns is None:
         return "–", f"not read: {row.error}"
-    if "labels" in row.columns:
-        counts = Counter(row.columns["labels"])
-        return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing found", ""
-    score = row.columns.get("score")
-    return str(row.columns.get("label", "")), "" if score is None else f"{score:.4f}"
+    return row.told

@@ -42,6 +42,11 @@ class Classification:
             "probabilities": {name: float(value) for name, value in zip(classes, prediction, strict=True)},
         }
 
+    def told(self, prediction: npt.NDArray[np.float32], classes: Sequence[str]) -> tuple[str, str]:
+        """Return the label and its score."""
+        best = int(prediction.argmax())
+        return classes[best], f"{prediction[best]:.4f}"
+
     def difference(
         self, prediction: npt.NDArray[np.float32], classes: Sequence[str], other: npt.NDArray[np.float32], other_classes: Sequence[str]
     ) -> tuple[float, bool]:

@@ -40,6 +40,11 @@ class Segmentation:
             "mask": base64.b64encode(mask_png(prediction)).decode("ascii"),
         }
 
+    def told(self, prediction: Mask, classes: Sequence[str]) -> tuple[str, str]:
+        """Return the classes that are there with their share of the pixels, the largest first."""
+        shares = np.bincount(prediction.ravel(), minlength=len(classes))[: len(classes)] / max(prediction.size, 1)
+        return ", ".join(f"{classes[label]} {shares[label]:.1%}" for label in np.argsort(-shares, kind="stable") if shares[label]), ""
+
     def difference(self, prediction: Mask, classes: Sequence[str], other: Mask, other_classes: Sequence[str]) -> tuple[float, bool]:
         """Return the share of the pixels that differ, and whether it is at most 1%."""
         order = np.array([classes.index(name) for name in other_classes], dtype=np.uint8)

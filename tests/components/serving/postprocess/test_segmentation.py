@@ -37,3 +37,7 @@ def test_masks_differ_by_their_share_of_other_pixels_whatever_the_order_of_the_c
     assert plugin.difference(mask, CLASSES, other, ["cat", "background", "dog"]) == (0.01, True)
     other[0, 2] = 2
     assert plugin.difference(mask, CLASSES, other, ["cat", "background", "dog"]) == (0.015, False)
+
+
+def test_a_line_says_the_share_of_each_class_that_is_there() -> None:
+    assert plugin.told(np.array([[2, 2], [2, 1]], np.uint8), CLASSES) == ("dog 75.0%, cat 25.0%", "")
