@@ -1,7 +1,10 @@
 import numpy as np
 
+from components.datasets.annotations import Truth
 from components.evaluation.intervals import bootstrap, resample_weights
 from components.evaluation.metrics.classification import plugin
+from components.evaluation.metrics.detection import plugin as detection_evaluator
+from components.serving.detections import no_detections
 
 EVALUATOR = plugin(["no", "yes"])
 
@@ -43,3 +46,10 @@ def test_a_resample_that_misses_a_class_is_no_obstacle():
     statistics = EVALUATOR.statistics([[0.9, 0.1]] * 9 + [[0.2, 0.8]], [0] * 9 + [1])
     intervals = bootstrap(EVALUATOR, statistics, 200)
     assert all(np.isfinite([value.value, value.low, value.high]).all() for value in intervals.values())
+
+
+def test_a_metric_that_is_not_defined_has_no_interval() -> None:
+    evaluator = detection_evaluator(["cat"])
+    nothing = Truth(np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.bool_))
+    statistics = evaluator.statistics([no_detections()] * 3, [nothing] * 3)
+    assert bootstrap(evaluator, statistics, 20) == {}

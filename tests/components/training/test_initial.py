@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from components.errors import ConfigError, DataError, TransientError
+from components.protocols import plugin
 from components.records import ModelSpec
 from components.training.initial import initial_model
 from components.training.model_files import load_model, save_model
@@ -106,3 +107,17 @@ def test_torchvision_weights(problem: Any, make_spec: Spec, tmp_path: Path, monk
     monkeypatch.setattr(WeightsEnum, "get_state_dict", away)
     with pytest.raises(TransientError, match=f"{MobileNet_V3_Small_Weights.IMAGENET1K_V1.url} could not be downloaded .*no route to host"):
         initial_model(problem.task, spec, "torchvision:IMAGENET1K_V1", tmp_path, 0)
+
+
+def test_weights_of_torchvisions_own_segmentation_network_fit_the_wrapped_one(make_spec: Spec, tmp_path: Path) -> None:
+    import torchvision
+
+    theirs = torchvision.models.get_model("lraspp_mobilenet_v3_large", weights=None, weights_backbone=None, num_classes=21)
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    preprocess = make_spec().preprocess.model_copy(update={"channels": 3, "size_hw": (32, 32)})
+    spec = make_spec(task="segmentation", model="lraspp_mobilenet_v3_large", model_options={}, preprocess=preprocess, mean=[0.5] * 3, std=[0.2] * 3)
+    task = plugin("components.tasks", "task", "segmentation")
+    model, _, loaded = initial_model(task, spec, f"file:{tmp_path / 'theirs.safetensors'}", tmp_path, 0)
+    name = "backbone.0.0.weight"
+    assert torch.equal(model.state_dict()[f"network.model.{name}"], theirs.state_dict()[name])
+    assert "not loaded, so random: network.model.classifier.low_classifier.weight (21, 40, 1, 1) for" in loaded
