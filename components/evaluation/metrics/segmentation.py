@@ -44,8 +44,11 @@ class Segmentation:
         Raises:
             DataError: An image has no mask, or it holds what is no class.
         """
-        if MASK_PNG not in rows or rows[MASK_PNG].isna().any():
-            raise DataError("an image has no mask, which segmentation needs; is the dataset labelled for another task?")
+        if MASK_PNG not in rows:
+            raise DataError("no image has a mask, which segmentation needs; is the dataset labelled for another task?")
+        if rows[MASK_PNG].isna().any():
+            without = rows.get("image_id", pd.Series(range(len(rows)), index=rows.index))[rows[MASK_PNG].isna()]
+            raise DataError(f"{without.iloc[0]} has no mask: nobody has annotated it, nor {len(without) - 1} other images. Annotate or remove them")
         masks = [read_mask(content) for content in rows[MASK_PNG]]
         for name, mask in zip(rows.get("image_id", range(len(rows))), masks, strict=True):
             unknown = set(np.unique(mask).tolist()) - set(range(len(self.classes))) - {IGNORE}

@@ -81,6 +81,8 @@ def test_rows_give_the_targets(evaluator: Segmentation) -> None:
     np.testing.assert_array_equal(evaluator.targets(pd.DataFrame({"image_id": ["a"], "mask_png": [mask_png(mask)]}))[0], mask)
     with pytest.raises(DataError, match="a: its mask holds 7, which is no class"):
         evaluator.targets(pd.DataFrame({"image_id": ["a"], "mask_png": [mask_png(np.full((2, 2), 7, np.uint8))]}))
+    with pytest.raises(DataError, match="b has no mask: nobody has annotated it, nor 1 other images"):
+        evaluator.targets(pd.DataFrame({"image_id": ["a", "b", "c"], "mask_png": [mask_png(mask), None, None]}))
     with pytest.raises(DataError, match="labelled for another task"):
         evaluator.targets(pd.DataFrame({"image_id": ["a"]}))
     with pytest.raises(DataError, match=r"has the shape \(3, 2\), its mask \(2, 2\)"):
