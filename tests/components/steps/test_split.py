@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,24 @@ def test_an_empty_side_and_a_class_without_training_images_are_errors(tmp_path: 
     one_sided = _dataset(tmp_path / "two/pets", _frame(list(range(40)), given=given))
     with pytest.raises(DataError, match="no training image of b"):
         split(CONFIG, one_sided, tmp_path / "two/verdict.json", tmp_path / "splits.parquet")
+
+
+def test_classes_of_boxes_are_looked_for_and_those_of_masks_are_left_to_augment(tmp_path: Path) -> None:
+    given = np.resize(["train", "test"], 40).tolist()
+    frame = _frame(list(range(40)), given=given).assign(shard="0", offset=0, length=1)
+    boxes = [[[0.0, 0.0, 1.0, 1.0]]] * 40
+    for name, columns, refused in (
+        ("boxes", {"boxes_xyxy": boxes, "box_labels": [["a"] if side == "train" else ["b"] for side in given]}, True),
+        ("both", {"boxes_xyxy": [box * 2 for box in boxes], "box_labels": [["a", "b"]] * 40}, False),
+        ("masks", {"mask_shard": "0", "mask_offset": 5, "mask_length": 1, "mask_sha256": "0"}, False),
+    ):
+        folder = tmp_path / name / "pets"
+        folder.mkdir(parents=True)
+        write_manifest(frame.assign(**columns), folder / "manifest.parquet")
+        write_dataset_info(DatasetInfo(name="pets", version="1", task="detection", classes=["a", "b"]), folder)
+        Verdict(passed=True, dataset=dataset_ref(folder), expectations=[], class_counts={}).save(folder.parent / "verdict.json")
+        with pytest.raises(DataError, match="no training image of b") if refused else nullcontext():
+            split(CONFIG, folder, folder.parent / "verdict.json", folder.parent / "splits.parquet")
 
 
 def test_shares_have_to_sum_to_one() -> None:
