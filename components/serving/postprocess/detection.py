@@ -58,7 +58,7 @@ class Detection:
     def told(self, prediction: Detections, classes: Sequence[str]) -> tuple[str, str]:
         """Return how many of each class were found with a score of 0.25 or more."""
         counts = np.bincount(_above(prediction, SHOWN_SCORE).labels, minlength=len(classes))
-        return ", ".join(f"{count} {name}" for name, count in zip(classes, counts, strict=True) if count) or "nothing found", ""
+        return ", ".join(f"{count} × {name}" for name, count in zip(classes, counts, strict=True) if count) or "nothing found", ""
 
     def difference(self, prediction: Detections, classes: Sequence[str], other: Detections, other_classes: Sequence[str]) -> tuple[float, bool]:
         """Return the largest difference of a score between a detection of 0.25 or more and its counterpart, and whether both show the same.

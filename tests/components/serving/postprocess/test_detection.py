@@ -51,5 +51,5 @@ def test_predictions_are_compared_box_by_box_with_classes_by_name() -> None:
 
 def test_a_line_says_how_many_of_each_class_were_found() -> None:
     found = _detections(([0, 0, 4, 4], 1, 0.8), ([5, 5, 9, 9], 1, 0.3), ([1, 1, 2, 2], 0, 0.2))
-    assert plugin.told(found, CLASSES) == ("2 dog", "")
+    assert plugin.told(found, CLASSES) == ("2 × dog", "")
     assert plugin.told(no_detections(), CLASSES) == ("nothing found", "")
