@@ -50,9 +50,12 @@ def moved(objects: Objects, motion: Motion, height: int, width: int) -> Objects:
 
 
 def cut(objects: Objects, height: int, width: int) -> Objects:
-    """Cut boxes at the edges of an image; one that keeps less than 20% of its area, or less than 2 pixels of a side it had, is dropped."""
+    """Cut boxes at the edges of an image; one that keeps less than 20% of its area, or less than 2 pixels of a side it had, is dropped.
+
+    So is one without an area: its aspect ratio, which the loss compares, would be 0 / 0.
+    """
     size = torch.tensor([width, height, width, height], device=objects.boxes_xyxy.device, dtype=objects.boxes_xyxy.dtype)
     boxes = objects.boxes_xyxy.clamp(min=0).minimum(size)
     sides, before = (each[..., 2:] - each[..., :2] for each in (boxes, objects.boxes_xyxy))
-    enough = (sides >= before.clamp(max=LEAST_SIDE)).all(dim=-1) & (sides.prod(dim=-1) >= LEAST_SHARE * before.prod(dim=-1))
+    enough = (sides > 0).all(dim=-1) & (sides >= before.clamp(max=LEAST_SIDE)).all(dim=-1) & (sides.prod(dim=-1) >= LEAST_SHARE * before.prod(dim=-1))
     return Objects(boxes, objects.labels, objects.present & enough)

@@ -89,6 +89,14 @@ def test_boxes_are_placed_and_those_that_a_crop_cuts_away_are_dropped() -> None:
     assert [each.labels.tolist() for each in plugin.separate(batch)] == [[1], [1]]
 
 
+def test_a_box_without_an_area_breaks_no_training(learnt: Normalised) -> None:
+    flat = Truth(np.array([[5.0, 5, 5, 5], [5, 5, 30, 5], [10, 10, 40, 40]]), np.array([0, 1, 2]), np.zeros(3, np.bool_))
+    [placed] = plugin.place([flat], [(64, 64)], PREPROCESS)
+    assert placed.labels.tolist() == [2]
+    batch = plugin.collate([placed], torch.device("cpu"))
+    assert plugin.loss(learnt, torch.zeros(1, 1, 64, 64), batch, plugin.loss_options(SETTINGS, [placed], CLASSES)).isfinite()
+
+
 def test_a_batch_without_objects_teaches_that_there_are_none(learnt: Normalised) -> None:
     nothing = Truth(np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.bool_))
     batch = plugin.collate([nothing, nothing], torch.device("cpu"))
