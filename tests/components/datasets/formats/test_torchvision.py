@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first use; what is made here goes with the test
     return tmp_path / torchvision.FOLDER
 
 
