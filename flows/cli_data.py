@@ -20,7 +20,7 @@ def data_answers() -> None:
 
 @data.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="A folder, an archive, s3://BUCKET/PREFIX, sklearn:digits or torchvision:NAME.")],
+    source: Annotated[str, typer.Argument(help="A folder, an archive, s3://BUCKET/PREFIX, torchvision:NAME, sklearn:digits or composed:detection.")],
     name: Annotated[str | None, typer.Option(help="The dataset's name. [default: from the source]")] = None,
     format_: Annotated[str | None, typer.Option("--format", help="The source's layout. [default: found out]")] = None,
     task: Annotated[str | None, typer.Option(help="What it is labelled for. [default: what the annotations are best for]")] = None,
