@@ -55,13 +55,16 @@ def s3_server() -> Iterator[str]:
     os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", "DVC_NO_ANALYTICS": "1"}
     try:
         import boto3
+        from botocore.exceptions import EndpointConnectionError
 
         for _ in range(100):
             try:
                 boto3.client("s3").create_bucket(Bucket="bench")
                 break
-            except Exception:
+            except EndpointConnectionError:  # it is still starting
                 time.sleep(0.2)
+        else:
+            raise RuntimeError("the S3 server of this measure does not answer")
         yield "s3://bench"
     finally:
         server.terminate()

@@ -25,12 +25,7 @@ def read_splits(path: Path) -> pd.Series:
     Raises:
         DataError: The file is missing or is not split's.
     """
-    try:
-        table = pq.read_table(path, columns=["image_id", "split"])
-    except FileNotFoundError:
-        raise DataError(f"{path} not found; run split first") from None
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not what split writes: {error}; run split again") from None
+    table = _read(path, ["image_id", "split"], "split")
     return pd.Series(table.column("split").to_pylist(), index=table.column("image_id").to_pylist(), dtype=object)
 
 
@@ -45,10 +40,15 @@ def read_near_duplicates(path: Path) -> pd.DataFrame:
     Raises:
         DataError: The file is missing or is not validate's.
     """
+    table = _read(path, ["first", "second"], "validate")
+    return pd.DataFrame({name: table.column(name).to_pylist() for name in table.column_names}, dtype=object)
+
+
+def _read(path: Path, columns: list[str], step: str) -> pa.Table:
+    """Return columns of what a step writes."""
     try:
-        table = pq.read_table(path, columns=["first", "second"])
+        return pq.read_table(path, columns=columns)
     except FileNotFoundError:
-        raise DataError(f"{path} not found; run validate first") from None
+        raise DataError(f"{path} not found; run {step} first") from None
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not what validate writes: {error}; run validate again") from None
-    return pd.DataFrame({name: table.column(name).to_pylist() for name in ("first", "second")}, dtype=object)
+        raise DataError(f"{path} is not what {step} writes: {error}; run {step} again") from None

@@ -9,11 +9,21 @@ import torch
 from torch import nn
 
 from components.errors import DataError
+from components.networks.normalisation import Normalised
+from components.records import ModelSpec
 
 
 def structure_of(model: nn.Module) -> dict[str, list[int]]:
     """Return the shape of every parameter and stored buffer by its name, sorted."""
     return {name: list(tensor.shape) for name, tensor in sorted(model.state_dict().items())}
+
+
+def as_in(spec: ModelSpec, network: nn.Module) -> Normalised:
+    """Return a freshly made network as the spec describes it: its normalisation in front, of its structure if it was pruned."""
+    model = Normalised(network, spec.mean, spec.std)
+    if spec.structure is not None:
+        apply_structure(model, spec.structure)
+    return model
 
 
 def apply_structure(model: nn.Module, structure: Mapping[str, Sequence[int]]) -> None:

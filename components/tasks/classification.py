@@ -14,8 +14,7 @@ from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
 from components.networks.augmentation import augment, mix, to_float
 from components.networks.models import build, head_names, model_names
-from components.networks.normalisation import Normalised
-from components.networks.structure import apply_structure
+from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
 from components.serving.postprocess import classification as served
 
@@ -58,11 +57,7 @@ class Classification:
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights, of the spec's structure if it was pruned."""
-        network = build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw[0], spec.model_options)
-        model = Normalised(network, spec.mean, spec.std)
-        if spec.structure is not None:
-            apply_structure(model, spec.structure)
-        return model
+        return as_in(spec, build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw[0], spec.model_options))
 
     def head_names(self, model: nn.Module) -> list[str]:
         """Return the names of the last layer's parameters."""

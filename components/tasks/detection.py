@@ -18,8 +18,7 @@ from components.networks.detection.assignment import LOSS_WEIGHTS, loss
 from components.networks.detection.models import NAMES, build
 from components.networks.detection.objects import Objects
 from components.networks.detection.yolo import Raw, decode, points
-from components.networks.normalisation import Normalised
-from components.networks.structure import apply_structure
+from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
 from components.serving.image import placement
 from components.serving.postprocess import detection as served
@@ -57,11 +56,7 @@ class Detection:
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights, of the spec's structure if it was pruned."""
-        network = build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw, spec.model_options)
-        model = Normalised(network, spec.mean, spec.std)
-        if spec.structure is not None:
-            apply_structure(model, spec.structure)
-        return model
+        return as_in(spec, build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw, spec.model_options))
 
     def head_names(self, model: nn.Module) -> list[str]:
         """Return the names of the parameters of each level's last layer that names classes."""

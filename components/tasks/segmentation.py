@@ -15,10 +15,9 @@ from components.errors import ConfigError, unknown_name
 from components.networks.augmentation import augment_and_tell, to_float
 from components.networks.geometry import move_masks
 from components.networks.models import head_names
-from components.networks.normalisation import Normalised
 from components.networks.segmentation.losses import LOSSES, loss
 from components.networks.segmentation.models import NAMES, build
-from components.networks.structure import apply_structure
+from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
 from components.serving.image import fit_mask
 from components.serving.postprocess import segmentation as served
@@ -51,11 +50,7 @@ class Segmentation:
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights, of the spec's structure if it was pruned."""
-        network = build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw, spec.model_options)
-        model = Normalised(network, spec.mean, spec.std)
-        if spec.structure is not None:
-            apply_structure(model, spec.structure)
-        return model
+        return as_in(spec, build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw, spec.model_options))
 
     def head_names(self, model: nn.Module) -> list[str]:
         """Return the names of the last convolution's parameters."""
