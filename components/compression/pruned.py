@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -171,16 +172,18 @@ def pruned_copy(dense: nn.Module, example_NCHW: torch.Tensor, ratio: float, grad
         parameter.requires_grad_(True)
         parameter.grad = gradients[name].clone() if name in gradients else None
     importance = torch_pruning.importance.GroupTaylorImportance() if gradients else torch_pruning.importance.GroupMagnitudeImportance(p=2)
-    pruner = torch_pruning.pruner.BasePruner(
-        network,
-        example_NCHW,
-        importance=importance,
-        global_pruning=True,
-        pruning_ratio=ratio,
-        max_pruning_ratio=_MAX_LAYER_RATIO,
-        round_to=block,
-        ignored_layers=output_layers(network, example_NCHW),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Unwrapped parameters detected")  # biases of their own: they have but the channels' dimension
+        pruner = torch_pruning.pruner.BasePruner(
+            network,
+            example_NCHW,
+            importance=importance,
+            global_pruning=True,
+            pruning_ratio=ratio,
+            max_pruning_ratio=_MAX_LAYER_RATIO,
+            round_to=block,
+            ignored_layers=output_layers(network, example_NCHW),
+        )
     pruner.step()
     network.zero_grad(set_to_none=True)
     with torch.inference_mode():

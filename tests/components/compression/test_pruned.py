@@ -17,7 +17,7 @@ from components.records import DatasetRef, ModelSpec, Preprocess
 from components.training.model_files import load_model, load_spec, save_model
 from components.training.multiply_adds import multiply_adds
 
-FAMILIES = ["resnet18", "mobilenet_v3_small", "vgg11_bn", "densenet121", "resnet9"]
+FAMILIES = ["resnet18", "mobilenet_v3_small", "vgg11_bn", "densenet121", "resnet9", "whitened_vgg"]
 PREPROCESS = Preprocess(size_hw=(32, 32), channels=3, resize="stretch")
 
 #: Everything that is done with a trained model, in a process that has never seen it.
