@@ -230,23 +230,31 @@ def _coordinates(table: _Table, boxes: Sequence[str], label: str | None) -> npt.
 def _numbers(table: _Table, name: str) -> npt.NDArray[np.float64]:
     """Return a column as float64, NaN where a cell is empty."""
     column = table.columns[name]
+    cells = pc.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column
     try:
-        values = pc.cast(pc.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column, pa.float64())
-        out = np.array(values.to_numpy(zero_copy_only=False), dtype=np.float64)  # null: NaN
-        bad = ~np.isfinite(out) & ~pc.is_null(column).to_numpy(zero_copy_only=False)
+        out = np.array(pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)  # null: NaN
     except pa.ArrowException:
-        bad = np.array([not _is_number(cell) for cell in column.to_pylist()])
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise DataError(f"{table.where(row)}: {name} is {column[row].as_py()!r}; expected a number")
+        raise _no_number(table, name, _first_uncastable(cells)) from None
+    if len(bad := np.flatnonzero(~np.isfinite(out) & ~pc.is_null(column).to_numpy(zero_copy_only=False))):
+        raise _no_number(table, name, int(bad[0]))
     return out
 
 
-def _is_number(cell: Any) -> bool:
-    try:
-        return cell is None or bool(np.isfinite(float(cell)))
-    except (TypeError, ValueError):
-        return False
+def _no_number(table: _Table, name: str, row: int) -> DataError:
+    return DataError(f"{table.where(row)}: {name} is {table.columns[name][row].as_py()!r}; expected a number")
+
+
+def _first_uncastable(cells: pa.ChunkedArray) -> int:
+    """Return the first row that is no float64 to Arrow, of a column that has one: by halves, so that each cell is read about twice."""
+    first, end = 0, len(cells)  # every row before `first` is castable, one of those up to `end` is not
+    while end - first > 1:
+        middle = (first + end) // 2
+        try:
+            pc.cast(cells.slice(first, middle - first), pa.float64())
+            first = middle
+        except pa.ArrowException:
+            end = middle
+    return first
 
 
 def _metadata(table: _Table, names: Sequence[str], firsts: npt.NDArray[np.int64] | None) -> Mapping[str, pa.ChunkedArray]:

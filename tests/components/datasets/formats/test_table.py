@@ -200,6 +200,13 @@ def test_it_is_imported_whole_and_a_label_that_changed_is_a_relabelling(folder: 
     assert import_dataset(str(folder), "pets", tmp_path / "data", mode="append").num_relabelled == 1
 
 
+@pytest.mark.parametrize("cell", ["1_0", "1e999", "inf", "one", "\u0661"])  # Python reads the first and the last as numbers, Arrow does not
+def test_a_coordinate_that_is_no_number_is_named_with_its_row(tmp_path: Path, cell: str) -> None:
+    rows = "".join(f"{row}.png,cat,1,2,{cell if row == 5 else 3},4\n" for row in range(9))
+    with pytest.raises(DataError, match=rf"line 7: x1 is '?{cell}'?; expected a number"):
+        _read(tmp_path, f"image,label,x0,y0,x1,y1\n{rows}".encode(), "labels.csv")
+
+
 @given(st.booleans(), st.integers(0, 2**32))
 @settings(max_examples=200, deadline=None)
 def test_mutated_tables_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, parquet: bool, seed: int) -> None:
