@@ -118,11 +118,12 @@ def diff_text(project: Path, name: str, a: str, b: str | None, out: Path | None,
     from components.datasets.versions.opening import open_version
     from components.reporting.data_diff import write_diff
 
-    refs = [_ref(name, a), _ref(name, b)]
+    refs = [_ref(project, name, a), _ref(project, name, b)]
     with open_version(refs[0], project) as one, open_version(refs[1], project) as other:
         found = diff(one.table, other.table, list(dict.fromkeys([*one.info.classes, *other.info.classes])))
         names = [ref if "@" in ref else f"{ref} (working copy)" for ref in refs]
-        out = out or project / "reports" / "diff" / name / f"{a.removeprefix('v')}..{(b or 'working-copy').removeprefix('v')}"
+        sides = [ref.partition("@v")[2] or "working-copy" for ref in refs]
+        out = out or project / "reports" / "diff" / name / "..".join(sides)
         write_diff(found, one, other, (names[0], names[1]), out)
         if as_json:
             return json.dumps(
@@ -281,10 +282,12 @@ def models_that_know(project: Path, sha256: set[str]) -> list[tuple[str, int]]:
     return found
 
 
-def _ref(name: str, version: str | None) -> str:
+def _ref(project: Path, name: str, version: str | None) -> str:
     if version is None or version in (".", "working"):
         return name
-    return f"{name}@v{version.removeprefix(f'{name}@').removeprefix('v')}"
+    from components.datasets.versions.tags import find
+
+    return find(project, name, version.removeprefix(f"{name}@")).ref
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -49,7 +49,7 @@ def test_from_an_import_to_an_approved_version_and_back(
     corrections.write_text("image_id,label\n0000.png,8\n0001.png,1\n")
     assert "1 of 2 labels changed\n  0 → 8: 1" in typed("relabel", "digits", "--from", str(corrections))
     assert "digits@v1.1.0" in typed("commit", "digits", "-m", "a label put right")
-    shown = typed("diff", "digits", "1.0.0")
+    shown = typed("diff", "digits", "1.0")
     assert "digits@v1.0.0 (1797 images) → digits (working copy) (1797 images): 1 relabelled" in shown
     told = json.loads(typed("diff", "digits", "v1.0.0", "digits@v1.1.0", "--out", str(tmp_path / "page"), "--json"))
     assert told["num"]["relabelled"] == 1

@@ -123,7 +123,7 @@ def versions(project: Path, name: str) -> list[Version]:
 
 
 def find(project: Path, name: str, version: str) -> Version:
-    """Return one version; `version` with or without the v.
+    """Return one version; `version` with or without the v, numbers left out are zeros: 1.0 is 1.0.0.
 
     Raises:
         ConfigError: There is no such version; names those there are.
@@ -132,6 +132,8 @@ def find(project: Path, name: str, version: str) -> Version:
     wanted = version.removeprefix("v").partition("+")[0]
     if not known:
         raise ConfigError(f"{name} has no versions yet; darkroom data commit {name} -m TEXT makes the first")
+    if wanted not in known and _VERSION.match(f"v{wanted}"):
+        wanted = next((entry for entry in known if order(entry) == order(wanted)), wanted)
     if wanted not in known:
         raise unknown_name(f"version of {name}", wanted, known)
     return known[wanted]

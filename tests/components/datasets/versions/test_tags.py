@@ -28,6 +28,17 @@ def test_versions_are_sorted_as_numbers_and_a_prerelease_comes_before_its_releas
     )
     assert [version.version for version in versions(project, "pets")] == ["2.0.0", "2.0.0-rc.10", "2.0.0-rc.2", "1.10.0", "1.9.0", "1.1"]
     assert find(project, "pets", "v1.10.0").ref == "pets@v1.10.0"
+    assert [find(project, "pets", short).version for short in ("1.9", "v2", "2.0-rc.2", "1.1", "v1.1.0")] == [
+        "1.9.0",
+        "2.0.0",
+        "2.0.0-rc.2",
+        "1.1",
+        "1.1",
+    ]
+    with pytest.raises(ConfigError, match="unknown version of pets '1'"):
+        find(project, "pets", "v1")  # 1.0.0, which is not there; no guess among 1.1 to 1.10
+    with pytest.raises(ConfigError, match="unknown version of pets 'newest'"):
+        find(project, "pets", "newest")
     with pytest.raises(ConfigError, match=r"unknown version of pets '1\.11\.0'\. Did you mean"):
         find(project, "pets", "1.11.0")
     with pytest.raises(ConfigError, match="no versions yet"):
