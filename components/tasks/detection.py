@@ -14,34 +14,35 @@ from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
 from components.networks.augmentation import augment_and_tell, to_float
 from components.networks.detection import objects
-from components.networks.detection.assignment import LOSS_WEIGHTS, loss
+from components.networks.detection.detector import Detector
 from components.networks.detection.models import NAMES, build
 from components.networks.detection.objects import Objects
-from components.networks.detection.yolo import Raw, decode, points
 from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
 from components.serving.image import placement
 from components.serving.postprocess import detection as served
+
+#: Parts of the loss that every detector has.
+LOSS_PARTS = ("box", "label")
+#: Pixels of images that are predicted at once: what a detector says of each of its points takes much memory.
+_PIXELS_AT_ONCE = 2**23
 
 
 class DeployGraph(nn.Module):
     """images_NHWC uint8 → boxes (N, P, 4) in the network's pixels, scores (N, P, C) in 0..1; what stays of them is decided behind it."""
 
     output_names = ("boxes", "scores")
-    centres: torch.Tensor
-    strides: torch.Tensor
+    anchors: torch.Tensor
 
     def __init__(self, model: nn.Module, size_hw: tuple[int, int]) -> None:
         super().__init__()
-        self.model = model
-        centres, strides = points(*size_hw)
-        self.register_buffer("centres", centres)
-        self.register_buffer("strides", strides)
+        self.model, self.size_hw = model, size_hw
+        self.register_buffer("anchors", _detector(model).anchors(size_hw))
 
     def forward(self, images_NHWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return boxes and scores of all points."""
-        raw = cast(Raw, self.model(images_NHWC.permute(0, 3, 1, 2).to(torch.float32) / 255))
-        return decode(raw.distances, self.centres, self.strides), raw.logits.sigmoid()
+        raw = self.model(images_NHWC.permute(0, 3, 1, 2).to(torch.float32) / 255)
+        return _detector(self.model).decode(raw, self.anchors, self.size_hw)
 
 
 class Detection:
@@ -59,9 +60,8 @@ class Detection:
         return as_in(spec, build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw, spec.model_options))
 
     def head_names(self, model: nn.Module) -> list[str]:
-        """Return the names of the parameters of each level's last layer that names classes."""
-        prefixes = [f"network.heads.{level}.label.2" for level in range(len(cast(Any, model).network.heads))]
-        return [f"{prefix}.{name}" for prefix in prefixes for name, _ in model.get_submodule(prefix).named_parameters()]
+        """Return the names of the parameters that have rows for each class."""
+        return [f"network.{name}" for name in _detector(model).head_names()]
 
     def place(self, targets: Sequence[Truth], sizes_hw: Sequence[tuple[int, int]], preprocess: Preprocess) -> Sequence[Truth]:
         """Return the boxes in the network's pixels; of those that `crop` cuts away the ones are dropped of which little is left."""
@@ -93,7 +93,7 @@ class Detection:
         return images, objects.moved(targets, motion, images_NCHW.shape[2], images_NCHW.shape[3])
 
     def loss_options(self, settings: Mapping[str, Any], targets: Sequence[Truth], classes: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002 - the seam's signature
-        """Return what the two parts of the loss weigh, `label` and `box`.
+        """Return what the parts `label` and `box` of the loss weigh, where they are set; the detector knows what else they do.
 
         Raises:
             ConfigError: `loss` names another part, or a setting is made that detection has no use for.
@@ -102,25 +102,33 @@ class Detection:
             if settings[name] != default:
                 raise ConfigError(f"{name}: found {settings[name]}; detection knows none: how surely a point names its class is learnt. Leave it out")
         for name in settings["loss"]:
-            if name not in LOSS_WEIGHTS:
-                raise unknown_name("part of the loss", name, LOSS_WEIGHTS)
-        return {**LOSS_WEIGHTS, **settings["loss"]}
+            if name not in LOSS_PARTS:
+                raise unknown_name("part of the loss", name, LOSS_PARTS)
+        return dict(settings["loss"])
 
     def loss(self, model: nn.Module, images_NCHW: torch.Tensor, targets: Objects, options: Mapping[str, Any]) -> torch.Tensor:
-        """Return the sum of how wrongly points name their classes and box their objects."""
-        return loss(cast(Raw, model(images_NCHW)), targets, (images_NCHW.shape[2], images_NCHW.shape[3]), options)
+        """Return the sum of how wrongly the network names and boxes the objects."""
+        return _detector(model).loss(model(images_NCHW), targets, (images_NCHW.shape[2], images_NCHW.shape[3]), options)
 
     def predict(self, model: nn.Module, images_NCHW: torch.Tensor) -> list[Any]:
         """Return the detections of each image in the network's pixels."""
-        images = to_float(images_NCHW)
-        raw = cast(Raw, model(images))
-        centres, strides = points(images.shape[2], images.shape[3], device=images.device)
-        boxes, scores = decode(raw.distances.float(), centres, strides), raw.logits.float().sigmoid()
-        return self.postprocess.predictions({"boxes": boxes.cpu().numpy(), "scores": scores.cpu().numpy()})
+        detector, size_hw = _detector(model), (images_NCHW.shape[2], images_NCHW.shape[3])
+        anchors = detector.anchors(size_hw, images_NCHW.device)
+        count = max(1, _PIXELS_AT_ONCE // (size_hw[0] * size_hw[1]))
+        predictions: list[Any] = []
+        for first in range(0, len(images_NCHW), count):
+            boxes, scores = detector.decode(model(to_float(images_NCHW[first : first + count])), anchors, size_hw)
+            predictions += self.postprocess.predictions({"boxes": boxes.cpu().numpy(), "scores": scores.cpu().numpy()})
+        return predictions
 
     def deploy_graph(self, model: nn.Module, spec: ModelSpec) -> nn.Module:
         """Return images_NHWC uint8 → `boxes` (N, P, 4), `scores` (N, P, C)."""
         return DeployGraph(model, spec.preprocess.size_hw).eval()
+
+
+def _detector(model: nn.Module) -> Detector:
+    """Return the network behind its normalisation."""
+    return cast(Detector, model.network)
 
 
 plugin = Detection()

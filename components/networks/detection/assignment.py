@@ -15,12 +15,10 @@ import torch
 from torch.nn import functional
 
 from components.networks.detection.objects import Objects
-from components.networks.detection.yolo import Raw, decode, points
+from components.networks.detection.points import Raw, decode
 
 #: Points that are taught one object; how much naming and boxing weigh (TOOD, 4.1).
 _TOP_POINTS, _ALPHA, _BETA = 13, 1.0, 6.0
-#: What the two parts of the loss weigh.
-LOSS_WEIGHTS = {"label": 1.0, "box": 2.5}
 _TINY = 1e-9
 
 
@@ -38,17 +36,22 @@ class Assigned(NamedTuple):
     taught: torch.Tensor
 
 
-def loss(raw: Raw, objects: Objects, size_hw: tuple[int, int], weights: Mapping[str, float] = LOSS_WEIGHTS) -> torch.Tensor:
+def loss(raw: Raw, objects: Objects, points: torch.Tensor, weights: Mapping[str, float]) -> torch.Tensor:
     """Return the training loss of a batch, a scalar: binary cross-entropy of the classes and complete IoU (arXiv:1911.08287) of the boxes.
 
     Both are divided by the sum of the scores that are taught, at least 1: a batch without objects teaches that there are none.
+
+    Args:
+        raw: What the network says.
+        objects: What is there.
+        points: float32 (P, 3) as x, y, stride.
+        weights: Of the parts `label` and `box`.
     """
     from torchvision.ops import complete_box_iou_loss
 
-    centres, strides = points(*size_hw, device=raw.logits.device)
-    logits, boxes = raw.logits.float(), decode(raw.distances.float(), centres, strides)
+    logits, boxes = raw.logits.float(), decode(raw.distances.float(), points)
     with torch.no_grad():
-        assigned = assign(logits.sigmoid(), boxes, centres, strides, objects)
+        assigned = assign(logits.sigmoid(), boxes, points, objects)
     total = assigned.scores.sum().clamp(min=1.0)
     of_labels = functional.binary_cross_entropy_with_logits(logits, assigned.scores, reduction="sum")
     taught = assigned.taught
@@ -58,7 +61,7 @@ def loss(raw: Raw, objects: Objects, size_hw: tuple[int, int], weights: Mapping[
     return result
 
 
-def assign(scores: torch.Tensor, boxes: torch.Tensor, centres: torch.Tensor, strides: torch.Tensor, objects: Objects) -> Assigned:
+def assign(scores: torch.Tensor, boxes: torch.Tensor, points: torch.Tensor, objects: Objects) -> Assigned:
     """Decide what each point is taught.
 
     A point may be taught an object if it lies in its box; a box that is so small that no point lies in it counts as one stride wide
@@ -67,8 +70,7 @@ def assign(scores: torch.Tensor, boxes: torch.Tensor, centres: torch.Tensor, str
     Args:
         scores: float32 (N, P, C), what the network says now, 0..1.
         boxes: float32 (N, P, 4), likewise.
-        centres: float32 (P, 2).
-        strides: float32 (P,).
+        points: float32 (P, 3) as x, y, stride.
         objects: What is there.
     """
     num_images, num_points, num_classes = scores.shape
@@ -76,7 +78,7 @@ def assign(scores: torch.Tensor, boxes: torch.Tensor, centres: torch.Tensor, str
     if not num_objects:
         nothing = torch.zeros((num_images, num_points), dtype=torch.bool, device=scores.device)
         return Assigned(torch.zeros_like(boxes), torch.zeros_like(scores), nothing)
-    inside = _inside(objects, centres, strides)  # (N, K, P)
+    inside = _inside(objects, points)  # (N, K, P)
     overlap = _overlap(objects.boxes_xyxy, boxes)
     named = scores.gather(2, objects.labels[:, None].expand(-1, num_points, -1)).transpose(1, 2)
     alignment = (named**_ALPHA * overlap**_BETA + _TINY) * inside
@@ -94,12 +96,13 @@ def assign(scores: torch.Tensor, boxes: torch.Tensor, centres: torch.Tensor, str
     return Assigned(objects.boxes_xyxy.gather(1, of_point[..., None].expand(-1, -1, 4)), wanted.to(scores.dtype), taught)
 
 
-def _inside(objects: Objects, centres: torch.Tensor, strides: torch.Tensor) -> torch.Tensor:
+def _inside(objects: Objects, points: torch.Tensor) -> torch.Tensor:
     """Return which points lie in which boxes, bool (N, K, P)."""
+    centres, strides = points[:, :2], points[:, 2:]
     low, high = objects.boxes_xyxy[:, :, None, :2], objects.boxes_xyxy[:, :, None, 2:]
     inside = ((centres > low) & (centres < high)).all(dim=-1)
     empty = ~inside.any(dim=2, keepdim=True)
-    near = ((centres - (low + high) / 2).abs() <= strides[:, None] / 2).all(dim=-1)
+    near = ((centres - (low + high) / 2).abs() <= strides / 2).all(dim=-1)
     return torch.where(empty, near, inside) & objects.present[..., None]
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from components.errors import ConfigError, unknown_name
-from components.networks.detection.yolo import SIZES, STRIDES, YOLO
+from components.networks.detection.detector import Detector
+from components.networks.detection.yolo import YOLO
 
-NAMES = sorted(f"yolo_{size}" for size in SIZES)
+FAMILIES: tuple[type[Detector], ...] = (YOLO,)
+_FAMILY_OF = {name: family for family in FAMILIES for name in family.variants}
+NAMES = sorted(_FAMILY_OF)
 
 
-def build(name: str, num_classes: int, channels: int, size_hw: tuple[int, int], options: Mapping[str, Any]) -> nn.Module:
+def build(name: str, num_classes: int, channels: int, size_hw: tuple[int, int], options: Mapping[str, Any]) -> Detector:
     """Return a detector with random weights.
 
     Args:
@@ -21,18 +23,21 @@ def build(name: str, num_classes: int, channels: int, size_hw: tuple[int, int], 
         num_classes: What it tells apart.
         channels: Of the images.
         size_hw: Height and width of the images in pixels.
-        options: Of the network's own constructor; there are none yet.
+        options: Of the family's constructor, besides what the name stands for.
 
     Raises:
         ConfigError: Unknown name or option, or a size that the network cannot take.
     """
-    if name not in NAMES:
+    if name not in _FAMILY_OF:
         raise unknown_name("model", name, NAMES)
-    if options:
-        raise ConfigError(f"model {name}: found model_options {dict(options)}; it has none")
-    step = STRIDES[-1]
-    for side in size_hw:
-        if side % step:
-            near = max(step, round(side / step) * step)
-            raise ConfigError(f"task.image_size: found {side}; {name} takes multiples of {step} pixels, for example {near}")
-    return YOLO(num_classes, channels, name.removeprefix("yolo_"))
+    family = _FAMILY_OF[name]
+    chosen = family.variants[name]
+    known = set(inspect.signature(family).parameters) - {"num_classes", "channels", *chosen}
+    for option in options:
+        if not known:
+            raise ConfigError(f"model {name}: found model_options {dict(options)}; it has none")
+        if option not in known:
+            raise unknown_name(f"option of model {name}", option, known)
+    detector = family(num_classes, channels, **chosen, **options)
+    detector.check_size(name, size_hw)
+    return detector

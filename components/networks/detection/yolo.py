@@ -5,19 +5,25 @@ with spatial pyramid pooling (He et al. 2014, arXiv:1406.4729), a path-aggregati
 8, 16 and 32 a decoupled head without anchors (Ge et al. 2021, arXiv:2107.08430) that gives distances to the four sides of a box
 (Tian et al. 2019, arXiv:1904.01355) and for each class how well it is found. What is taught where: `assignment`.
 
-Legend: N images, P points (the cells of the three grids, stride 8 first, row by row), C classes.
+Legend: N images, P points (see `points`), C classes.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, cast
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-STRIDES = (8, 16, 32)
+from components.errors import ConfigError
+from components.networks.detection import assignment
+from components.networks.detection.detector import Detector
+from components.networks.detection.objects import Objects
+from components.networks.detection.points import STRIDES, Raw, decode, points
+
 #: Share of the objects that a point is expected to show before it has learnt anything: Lin et al. 2017, arXiv:1708.02002.
 _PRIOR = 0.01
 
@@ -30,18 +36,6 @@ class Size(NamedTuple):
 
 
 SIZES = {"nano": Size(16, 1), "small": Size(32, 1), "medium": Size(48, 2), "large": Size(64, 3)}
-
-
-class Raw(NamedTuple):
-    """What the network says of each point.
-
-    Attributes:
-        distances: float (N, P, 4): to the left, upper, right and lower side, in strides, not negative.
-        logits: float (N, P, C).
-    """
-
-    distances: torch.Tensor
-    logits: torch.Tensor
 
 
 class Convolution(nn.Sequential):
@@ -164,14 +158,17 @@ def _branch(in_channels: int, width: int, out_channels: int, bias: float) -> nn.
     return nn.Sequential(Convolution(in_channels, width), Convolution(width, width), last)
 
 
-class YOLO(nn.Module):
-    """The detector.
+class YOLO(Detector):
+    """The detector; anchors are its points: x, y and stride.
 
     Args:
         num_classes: C.
         channels: Of the images.
         size: One of `SIZES`.
     """
+
+    variants: ClassVar = {f"yolo_{size}": {"size": size} for size in SIZES}
+    loss_weights: ClassVar[Mapping[str, float]] = {"label": 1.0, "box": 2.5}
 
     def __init__(self, num_classes: int, channels: int, size: str = "nano") -> None:
         super().__init__()
@@ -186,20 +183,30 @@ class YOLO(nn.Module):
         parts = [head(level) for head, level in zip(self.heads, levels, strict=True)]
         return Raw(torch.cat([distances for distances, _ in parts], dim=1), torch.cat([logits for _, logits in parts], dim=1))
 
+    def anchors(self, size_hw: tuple[int, int], device: torch.device | None = None) -> torch.Tensor:
+        """Return the points, float32 (P, 3)."""
+        return points(*size_hw, device=device)
 
-def points(height: int, width: int, device: torch.device | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the centres of the points in pixels, float32 (P, 2) as x, y, and their strides (P,)."""
-    centres, strides = [], []
-    for stride in STRIDES:
-        rows = (torch.arange(height // stride, device=device) + 0.5) * stride
-        columns = (torch.arange(width // stride, device=device) + 0.5) * stride
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        centres.append(torch.stack([x.flatten(), y.flatten()], dim=1))
-        strides.append(torch.full((x.numel(),), float(stride), device=device))
-    return torch.cat(centres), torch.cat(strides)
+    def loss(self, raw: Raw, objects: Objects, size_hw: tuple[int, int], weights: Mapping[str, float]) -> torch.Tensor:
+        """Return the loss of task-aligned learning."""
+        return assignment.loss(raw, objects, self.anchors(size_hw, raw.logits.device), {**self.loss_weights, **weights})
 
+    def decode(self, raw: Raw, anchors: torch.Tensor, size_hw: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ARG002
+        """Return boxes and scores of all points."""
+        return decode(raw.distances.float(), anchors), raw.logits.float().sigmoid()
 
-def decode(distances: torch.Tensor, centres: torch.Tensor, strides: torch.Tensor) -> torch.Tensor:
-    """Return boxes in pixels, float (N, P, 4) as x0, y0, x1, y1."""
-    lengths = distances * strides[:, None]
-    return torch.cat([centres - lengths[..., :2], centres + lengths[..., 2:]], dim=-1)
+    def head_names(self) -> list[str]:
+        """Return the names of the parameters of each level's last layer that names classes."""
+        return [f"heads.{level}.label.2.{name}" for level in range(len(self.heads)) for name in ("weight", "bias")]
+
+    def feature_layers(self) -> list[str]:
+        """Return the neck's last blocks."""
+        return ["neck.down_fine", "neck.up_middle", "neck.up_coarse"]
+
+    def check_size(self, name: str, size_hw: tuple[int, int]) -> None:
+        """Refuse sides that are no multiple of 32."""
+        step = STRIDES[-1]
+        for side in size_hw:
+            if side % step:
+                near = max(step, round(side / step) * step)
+                raise ConfigError(f"task.image_size: found {side}; {name} takes multiples of {step} pixels, for example {near}")

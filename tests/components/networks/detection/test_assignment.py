@@ -4,9 +4,11 @@ import torch
 
 from components.networks.detection.assignment import assign, loss
 from components.networks.detection.objects import Objects
-from components.networks.detection.yolo import YOLO, Raw, points
+from components.networks.detection.points import Raw, points
+from components.networks.detection.yolo import YOLO
 
 SIZE = (64, 64)
+WEIGHTS = YOLO.loss_weights
 
 
 def _objects(boxes: list[list[float]], labels: list[int], padding: int = 0) -> Objects:
@@ -14,19 +16,19 @@ def _objects(boxes: list[list[float]], labels: list[int], padding: int = 0) -> O
     return Objects(torch.tensor([boxes + [[0.0] * 4] * padding]), torch.tensor([labels + [0] * padding]), present)
 
 
-def _guess(objects: Objects, num_classes: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Scores and boxes of a network that sees at every point the first object a little."""
-    centres, strides = points(*SIZE)
-    boxes = objects.boxes_xyxy[:, :1].expand(-1, len(centres), -1).clone()
-    return torch.full((1, len(centres), num_classes), 0.1), boxes, centres, strides
+def _guess(objects: Objects, num_classes: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scores and boxes of a network that sees at every point the first object a little, and the points."""
+    grid = points(*SIZE)
+    boxes = objects.boxes_xyxy[:, :1].expand(-1, len(grid), -1).clone()
+    return torch.full((1, len(grid), num_classes), 0.1), boxes, grid
 
 
 def test_only_points_inside_a_box_are_taught_it_and_at_most_thirteen() -> None:
     objects = _objects([[4.0, 4, 60, 60]], [1])
-    scores, boxes, centres, strides = _guess(objects)
-    assigned = assign(scores, boxes, centres, strides, objects)
+    scores, boxes, grid = _guess(objects)
+    assigned = assign(scores, boxes, grid, objects)
     assert assigned.taught.sum() == 13
-    chosen = centres[assigned.taught[0]]
+    chosen = grid[assigned.taught[0], :2]
     assert ((chosen > 4) & (chosen < 60)).all()
     assert (assigned.scores[0, :, 0] == 0).all()
     assert assigned.scores[0, :, 1].max() > 0.99, "what is boxed perfectly shall be named surely"
@@ -39,10 +41,10 @@ def test_a_box_between_the_points_is_not_lost() -> None:
 
 def test_a_point_that_two_objects_want_takes_the_one_it_overlaps_most() -> None:
     objects = _objects([[8.0, 8, 56, 56], [20.0, 20, 44, 44]], [0, 1])
-    scores, boxes, centres, strides = _guess(objects)
+    scores, boxes, grid = _guess(objects)
     boxes[:] = objects.boxes_xyxy[:, 1:]
-    assigned = assign(scores, boxes, centres, strides, objects)
-    both = assigned.taught[0] & ((centres > 20) & (centres < 44)).all(dim=1)
+    assigned = assign(scores, boxes, grid, objects)
+    both = assigned.taught[0] & ((grid[:, :2] > 20) & (grid[:, :2] < 44)).all(dim=1)
     assert (assigned.boxes_xyxy[0, both] == objects.boxes_xyxy[0, 1]).all()
 
 
@@ -55,21 +57,22 @@ def test_padding_teaches_nothing() -> None:
 def test_a_batch_without_objects_teaches_that_there_are_none() -> None:
     model = YOLO(2, 1)
     nothing = Objects(torch.empty(2, 0, 4), torch.empty(2, 0, dtype=torch.int64), torch.empty(2, 0, dtype=torch.bool))
-    found = loss(model(torch.rand(2, 1, *SIZE)), nothing, SIZE)
-    found.backward()
+    found = loss(model(torch.rand(2, 1, *SIZE)), nothing, points(*SIZE), WEIGHTS)
+    found.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(found)
     raw = model(torch.rand(2, 1, *SIZE))
-    assert loss(Raw(raw.distances, raw.logits - 10), nothing, SIZE) < found
+    assert loss(Raw(raw.distances, raw.logits - 10), nothing, points(*SIZE), WEIGHTS) < found
 
 
 def test_the_truth_costs_less_than_anything_near_it() -> None:
     objects = _objects([[8.0, 8, 40, 40]], [1])
-    centres, strides = points(*SIZE)
+    centres, strides = points(*SIZE)[:, :2], points(*SIZE)[:, 2:]
     low, high = objects.boxes_xyxy[0, 0, :2], objects.boxes_xyxy[0, 0, 2:]
-    distances = torch.cat([centres - low, high - centres], dim=1).clamp(min=0)[None] / strides[:, None]
+    distances = torch.cat([centres - low, high - centres], dim=1).clamp(min=0)[None] / strides
     logits = torch.full((1, len(centres), 2), -8.0)
     inside = ((centres > low) & (centres < high)).all(dim=1)
     logits[0, inside, 1] = 8.0
-    right = loss(Raw(distances, logits), objects, SIZE)
-    assert right < loss(Raw(distances * 1.2, logits), objects, SIZE)
-    assert right < loss(Raw(distances, logits.flip(2)), objects, SIZE)
+    right, *wrong = (
+        loss(raw, objects, points(*SIZE), WEIGHTS) for raw in (Raw(distances, logits), Raw(distances * 1.2, logits), Raw(distances, logits.flip(2)))
+    )
+    assert right < min(wrong)
