@@ -18,6 +18,8 @@ class Policy(BaseModel):
     random_resized_crop: float = Field(default=1.0, gt=0, le=1, description="least share of the area that is kept; 1: off")
     rotate: float = Field(default=0.0, ge=0, le=180, description="degrees, either way")
     shift: float = Field(default=0.0, ge=0, le=1, description="share of the side, either way")
+    scale: float = Field(default=0.0, ge=0, lt=1, description="things get larger or smaller by a factor between 1-x and 1+x")
+    shear: float = Field(default=0.0, ge=0, lt=45, description="degrees along each axis, either way")
     brightness: float = Field(default=0.0, ge=0, le=1, description="factor between 1-x and 1+x")
     contrast: float = Field(default=0.0, ge=0, le=1, description="factor between 1-x and 1+x")
     saturation: float = Field(default=0.0, ge=0, le=1, description="factor between 1-x and 1+x")

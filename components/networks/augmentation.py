@@ -13,7 +13,7 @@ from components.networks.automatic import automatic
 from components.networks.colour import boxes, erase, jitter
 from components.networks.geometry import Motion, draw_motion, resample, take
 
-_FLOAT_FIELDS = ("rotate", "shift", "brightness", "contrast", "saturation", "hue", "erasing")
+_FLOAT_FIELDS = ("rotate", "shift", "scale", "shear", "brightness", "contrast", "saturation", "hue", "erasing")
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
@@ -110,7 +110,7 @@ def scaled(policy: Policy, strength: float) -> Policy:
     """
     if strength >= 1:
         return policy
-    fields = ("crop", "rotate", "shift", "brightness", "contrast", "saturation", "hue", "erasing", "mixup", "cutmix")
+    fields = ("crop", "rotate", "shift", "scale", "shear", "brightness", "contrast", "saturation", "hue", "erasing", "mixup", "cutmix")
     changes: dict[str, object] = {field: getattr(policy, field) * strength for field in fields}
     changes["random_resized_crop"] = 1 - (1 - policy.random_resized_crop) * strength
     changes["rand_magnitude"] = round(policy.rand_magnitude * strength)

@@ -34,7 +34,7 @@ class Motion(NamedTuple):
 
 
 def draw_motion(num: int, height: int, width: int, policy: Policy, generator: torch.Generator) -> Motion:
-    """Draw flips and crops, then rotation, shift and zoom, for each image on its own."""
+    """Draw flips and crops, then one affine map, for each image on its own."""
     rows = _positions(num, height, policy.crop, policy.vertical_flip, generator)
     columns = _positions(num, width, policy.crop, policy.horizontal_flip, generator)
     return Motion(rows, columns, _theta(num, height, width, policy, generator))
@@ -94,12 +94,13 @@ def _reflected(positions: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _theta(num: int, height: int, width: int, policy: Policy, generator: torch.Generator) -> torch.Tensor | None:
-    """Draw rotation (`rotate`, degrees), shift (a share of the side) and zoom into a part (`random_resized_crop`, the least share of the area)."""
-    if not (policy.rotate or policy.shift or policy.random_resized_crop < 1):
+    """Draw one affine map an image: a window of it (`random_resized_crop`), then `scale`, `shear`, `rotate` and `shift`."""
+    if not (policy.rotate or policy.shift or policy.scale or policy.shear or policy.random_resized_crop < 1):
         return None
-    scale_x = scale_y = torch.ones(num, device=generator.device)
-    centre_x = centre_y = torch.zeros(num, device=generator.device)
-    if policy.random_resized_crop < 1:  # He et al. 2015; area and aspect as in torchvision.transforms.RandomResizedCrop
+    device = generator.device
+    scale_x = scale_y = torch.ones(num, device=device)
+    centre_x = centre_y = torch.zeros(num, device=device)
+    if policy.random_resized_crop < 1:  # Szegedy et al. 2014, arXiv:1409.4842; area and aspect as in torchvision.transforms.RandomResizedCrop
         area = uniform(num, policy.random_resized_crop, 1.0, generator)
         aspect = torch.exp(uniform(num, math.log(3 / 4), math.log(4 / 3), generator))
         scale_x, scale_y = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
@@ -109,12 +110,17 @@ def _theta(num: int, height: int, width: int, policy: Policy, generator: torch.G
         centre_x = centre_x + uniform(num, -2 * policy.shift, 2 * policy.shift, generator)
         centre_y = centre_y + uniform(num, -2 * policy.shift, 2 * policy.shift, generator)
     angle = uniform(num, -policy.rotate, policy.rotate, generator).deg2rad()
-    ratio = width / height
-    rows = (
-        torch.stack([scale_x * angle.cos(), -scale_y * angle.sin() / ratio, centre_x], dim=1),
-        torch.stack([scale_x * angle.sin() * ratio, scale_y * angle.cos(), centre_y], dim=1),
-    )
-    return torch.stack(rows, dim=1)
+    linear = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(num, 2, 2)  # in pixels, result → source
+    if policy.shear:
+        slant_x, slant_y = (uniform(num, -policy.shear, policy.shear, generator).deg2rad().tan() for _ in range(2))
+        one = torch.ones_like(slant_x)
+        linear = linear @ torch.stack([one, slant_x, slant_y, one], dim=1).view(num, 2, 2)
+    linear = linear * torch.stack([scale_x, scale_y], dim=1)[:, None]
+    if policy.scale:
+        linear = linear / uniform(num, 1 - policy.scale, 1 + policy.scale, generator).view(num, 1, 1)
+    ratio = width / height  # from pixels to -1..1
+    sides = torch.tensor([[1.0, 1 / ratio], [ratio, 1.0]], device=device)
+    return torch.cat([linear * sides, torch.stack([centre_x, centre_y], dim=1)[..., None]], dim=2)
 
 
 def resample(images_NCHW: torch.Tensor, theta: torch.Tensor, mode: str = "bilinear", outside: str = "reflection") -> torch.Tensor:

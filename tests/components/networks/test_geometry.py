@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.datasets.composed import scenes
 from components.datasets.policy import Policy
@@ -16,7 +19,20 @@ POLICIES = {
     "shift": Policy(shift=0.2),
     "rotate": Policy(rotate=180.0),
     "zoom": Policy(random_resized_crop=0.3),
-    "all": Policy(horizontal_flip=0.5, vertical_flip=0.5, crop=0.2, rotate=30.0, shift=0.1, random_resized_crop=0.5, brightness=0.2, erasing=0.3),
+    "scale": Policy(scale=0.5),
+    "shear": Policy(shear=30.0),
+    "all": Policy(
+        horizontal_flip=0.5,
+        vertical_flip=0.5,
+        crop=0.2,
+        rotate=30.0,
+        shift=0.1,
+        scale=0.3,
+        shear=10.0,
+        random_resized_crop=0.5,
+        brightness=0.2,
+        erasing=0.3,
+    ),
 }
 IGNORE = 255
 
@@ -94,3 +110,70 @@ def test_scenes_of_digits_stay_labelled_through_every_motion() -> None:
     shown = move_masks(masks, motion, IGNORE)
     assert (seen[:, 0][(shown > 0) & (shown != IGNORE)] >= 80).all()
     assert (seen[:, 0][shown == IGNORE] == 0).all()
+
+
+def _shapes(seed: int, height: int, width: int) -> tuple[torch.Tensor, Objects]:
+    """Objects of any form (unions of ellipses and bars, holes, parts that hide others) as one mask an image, each with its tight box."""
+    draws = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] + 0.5
+    masks, boxes = np.zeros((4, height, width), np.int64), np.zeros((4, 3, 4), np.float32)
+    for image in range(4):
+        for place in range(3):
+            shape = np.zeros((height, width), bool)
+            for _ in range(draws.integers(1, 4)):
+                cx, cy, rx, ry = draws.uniform((0, 0, 1, 1), (width, height, width / 3, height / 3))
+                far = np.maximum(abs(x - cx) / rx, abs(y - cy) / ry) if draws.random() < 0.5 else ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2
+                shape |= (far <= 1) & (far >= draws.uniform(0, 0.6))
+            rows, columns = np.nonzero(shape)
+            if len(rows):
+                masks[image][shape] = place + 1
+                boxes[image, place] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    present = torch.from_numpy(boxes).sum(dim=2) > 0
+    return torch.from_numpy(masks), Objects(torch.from_numpy(boxes), torch.arange(3).expand(4, 3), present)
+
+
+_POLICIES = st.builds(
+    Policy,
+    horizontal_flip=st.sampled_from([0.0, 0.5]),
+    vertical_flip=st.sampled_from([0.0, 0.5]),
+    crop=st.floats(0, 0.9),
+    random_resized_crop=st.floats(0.05, 1),
+    rotate=st.floats(0, 180),
+    shift=st.floats(0, 1),
+    scale=st.floats(0, 0.9),
+    shear=st.floats(0, 44),
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(policy=_POLICIES, seed=st.integers(0, 2**31), height=st.integers(8, 48), width=st.integers(8, 48))
+def test_boxes_of_any_shape_enclose_it_after_any_motion_or_are_dropped_by_the_rule(policy: Policy, seed: int, height: int, width: int) -> None:
+    masks, objects = _shapes(seed, height, width)
+    _, motion = augment_and_tell(torch.zeros(4, 1, height, width, dtype=torch.uint8), policy, torch.Generator().manual_seed(seed))
+    found, shown = moved(objects, motion, height, width), move_masks(masks, motion, IGNORE)
+    assert not (found.present & ~objects.present).any()
+    boxes = found.boxes_xyxy[found.present]
+    assert ((boxes >= 0) & (boxes <= torch.tensor([width, height] * 2))).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    for image, place in found.present.nonzero().tolist():
+        rows, columns = ((shown[image] == place + 1).nonzero() + 0.5).T
+        if len(rows):
+            x0, y0, x1, y1 = found.boxes_xyxy[image, place].tolist()
+            assert x0 - 1e-3 <= columns.min() <= columns.max() <= x1 + 1e-3
+            assert y0 - 1e-3 <= rows.min() <= rows.max() <= y1 + 1e-3
+
+
+def test_scale_and_shear_change_things_as_they_say() -> None:
+    image = torch.zeros(200, 1, 40, 60)
+    image[:, :, 14:26, 22:38] = 1  # 16 by 12 pixels about the middle
+    sizes = augment_and_tell(image, Policy(scale=0.5), torch.Generator().manual_seed(0))[0].sum(dim=(1, 2, 3)) / (16 * 12)
+    assert 0.2 < float(sizes.min()) < 0.35
+    assert 1.9 < float(sizes.max()) < 2.3
+    slanted, motion = augment_and_tell(image, Policy(shear=30.0), torch.Generator().manual_seed(0))
+    objects = Objects(
+        torch.tensor([[[22.0, 14, 38, 26]]]).expand(200, 1, 4), torch.zeros(200, 1, dtype=torch.int64), torch.ones(200, 1, dtype=torch.bool)
+    )
+    widths = moved(objects, motion, 40, 60).boxes_xyxy[:, 0, [2, 3]] - moved(objects, motion, 40, 60).boxes_xyxy[:, 0, [0, 1]]
+    assert (widths.amax(dim=0) > torch.tensor([20.0, 18.0])).all()
+    area = torch.linalg.det(motion.theta[:, :, :2]).reciprocal() * 16 * 12  # type: ignore[index]
+    assert torch.allclose(slanted.sum(dim=(1, 2, 3)), area, rtol=0.1)
