@@ -30,3 +30,8 @@ class Policy(BaseModel):
     rand_magnitude: int = Field(default=9, ge=0, le=30, description="of randaugment, on torchvision's scale of 31 bins")
     mixup: float = Field(default=0.0, ge=0, description="alpha of the Beta distribution; arXiv:1710.09412")
     cutmix: float = Field(default=0.0, ge=0, description="alpha of the Beta distribution; arXiv:1905.04899")
+    mosaic: float = Field(default=0.0, ge=0, le=1, description="probability of four images on one canvas; arXiv:2004.10934")
+    copy_paste: float = Field(default=0.0, ge=0, le=1, description="probability of another image's objects on top; arXiv:2012.07177")
+    mixed_epochs: float = Field(
+        default=0.9, ge=0, le=1, description="share of the epochs, from the first on, in which mixup, cutmix, mosaic and copy_paste are on"
+    )

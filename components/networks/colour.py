@@ -15,6 +15,11 @@ LUMA = (0.299, 0.587, 0.114)
 _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """Return images as float32 in 0..1, in the same layout; float images as they are."""
+    return images if images.is_floating_point() else images.to(torch.float32).div_(255)
+
+
 def grey(images_NCHW: torch.Tensor) -> torch.Tensor:
     """Return the luma of float images, (N, 1, H, W)."""
     if images_NCHW.shape[1] == 1:

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
-from components.networks.augmentation import augment, mix, to_float
+from components.networks.augmentation import augment, refuse, to_float
+from components.networks.mixing import mix
 from components.networks.models import build, head_names, model_names
 from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
@@ -28,6 +29,8 @@ class MixedLabels(NamedTuple):
 
 
 Labels = torch.Tensor | MixedLabels
+
+_CANNOT_FOLLOW = dict.fromkeys(("mosaic", "copy_paste"), "an image has one class, or two after mixup and cutmix")
 
 
 class DeployGraph(nn.Module):
@@ -82,6 +85,7 @@ class Classification:
 
     def augment(self, images_NCHW: torch.Tensor, targets: torch.Tensor, policy: Policy, generator: torch.Generator) -> tuple[torch.Tensor, Labels]:
         """Apply the random policy; labels of mixed images become `MixedLabels`."""
+        refuse(policy, _CANNOT_FOLLOW)
         images, mixing = mix(augment(images_NCHW, policy, generator), policy, generator)
         if mixing is None:
             return images, targets

@@ -12,11 +12,12 @@ from torch import nn
 from components.datasets.annotations import Truth
 from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
-from components.networks.augmentation import augment_and_tell, to_float
+from components.networks.augmentation import augment_and_tell, refuse, to_float
 from components.networks.detection import objects
 from components.networks.detection.detector import Detector
 from components.networks.detection.models import NAMES, build
 from components.networks.detection.objects import Objects
+from components.networks.mixing import draw_mosaic, mix, mosaic_images
 from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
 from components.serving.image import placement
@@ -26,6 +27,12 @@ from components.serving.postprocess import detection as served
 LOSS_PARTS = ("box", "label")
 #: Pixels of images that are predicted at once: what a detector says of each of its points takes much memory.
 _PIXELS_AT_ONCE = 2**23
+
+_CANNOT_FOLLOW = {
+    "auto": "boxes and masks cannot follow it",
+    "cutmix": "boxes cannot follow it: what it leaves of an object need not be a box; mosaic shows parts of several images",
+    "copy_paste": "a box also holds what is behind and beside its object, which would come along without a label; mosaic and mixup need no outlines",
+}
 
 
 class DeployGraph(nn.Module):
@@ -89,8 +96,13 @@ class Detection:
 
     def augment(self, images_NCHW: torch.Tensor, targets: Objects, policy: Policy, generator: torch.Generator) -> tuple[torch.Tensor, Objects]:
         """Apply the random policy; boxes enclose what their objects became, those of which little is left are dropped."""
-        images, motion = augment_and_tell(images_NCHW, policy, generator)
-        return images, objects.moved(targets, motion, images_NCHW.shape[2], images_NCHW.shape[3])
+        refuse(policy, _CANNOT_FOLLOW)
+        height, width = images_NCHW.shape[2:]
+        mosaic = draw_mosaic(len(images_NCHW), height, width, policy.mosaic, generator)
+        images, motion = augment_and_tell(mosaic_images(images_NCHW, mosaic), policy, generator)
+        found = objects.moved(objects.in_mosaic(targets, mosaic), motion, height, width)
+        images, mixing = mix(images, policy, generator)
+        return images, objects.mixed(found, mixing)
 
     def loss_options(self, settings: Mapping[str, Any], targets: Sequence[Truth], classes: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002 - the seam's signature
         """Return what the parts `label` and `box` of the loss weigh, where they are set; the detector knows what else they do.

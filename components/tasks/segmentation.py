@@ -12,8 +12,9 @@ from torch import nn
 from components.datasets.masks import IGNORE, Mask
 from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
-from components.networks.augmentation import augment_and_tell, to_float
+from components.networks.augmentation import augment_and_tell, refuse, to_float
 from components.networks.geometry import move_masks
+from components.networks.mixing import draw_mosaic, mix, mosaic_images, mosaic_masks, paste_classes
 from components.networks.models import head_names
 from components.networks.segmentation.losses import LOSSES, loss
 from components.networks.segmentation.models import NAMES, build
@@ -21,6 +22,11 @@ from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
 from components.serving.image import fit_mask
 from components.serving.postprocess import segmentation as served
+
+_CANNOT_FOLLOW = {
+    "auto": "boxes and masks cannot follow it",
+    "mixup": "a pixel has one class, and a blend of two images two; cutmix and copy_paste leave each pixel its own",
+}
 
 
 class DeployGraph(nn.Module):
@@ -72,8 +78,14 @@ class Segmentation:
         self, images_NCHW: torch.Tensor, targets: torch.Tensor, policy: Policy, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Apply the random policy; masks move with their images, what comes from outside is not judged."""
-        images, motion = augment_and_tell(images_NCHW, policy, generator)
-        return images, move_masks(targets, motion, IGNORE)
+        refuse(policy, _CANNOT_FOLLOW)
+        mosaic = draw_mosaic(len(images_NCHW), images_NCHW.shape[2], images_NCHW.shape[3], policy.mosaic, generator)
+        images, motion = augment_and_tell(mosaic_images(images_NCHW, mosaic), policy, generator)
+        masks = move_masks(mosaic_masks(targets, mosaic), motion, IGNORE)
+        images, mixing = mix(images, policy, generator)
+        if mixing is not None and mixing.taken is not None:
+            masks = torch.where(mixing.taken[:, 0], masks[mixing.partner], masks)
+        return paste_classes(images, masks, policy.copy_paste, IGNORE, generator)
 
     def loss_options(self, settings: Mapping[str, Any], targets: Sequence[Mask], classes: Sequence[str]) -> dict[str, Any]:
         """Return what each loss weighs (cross-entropy alone where nothing is said), and the class weights (C,), whose mean over the pixels is one.

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from components.datasets.policy import Policy
-from components.networks.augmentation import augment, mix, scaled, to_float
+from components.errors import ConfigError
+from components.networks.augmentation import augment, refuse, scaled, to_float, unmixed
 
 POLICIES = {
     "flips": Policy(horizontal_flip=0.5, vertical_flip=0.5),
@@ -74,24 +75,18 @@ def test_brightness_and_contrast_alone_work_on_one_channel() -> None:
     assert torch.allclose(augment(grey, Policy(contrast=0.5), torch.Generator()), grey, atol=1e-6)
 
 
-@pytest.mark.parametrize("policy", [Policy(mixup=0.5), Policy(cutmix=1.0), Policy(mixup=0.5, cutmix=1.0)])
-def test_mixing_tells_the_share_of_each_image(policy: Policy) -> None:
-    labels = torch.arange(64) % 2
-    images = labels.view(-1, 1, 1, 1).expand(64, 1, 16, 16).float()  # all black or all white: the mean tells the share
-    mixed, mixing = mix(images, policy, torch.Generator().manual_seed(1))
-    assert mixing is not None
-    expected = labels * mixing.kept + labels[mixing.partner] * (1 - mixing.kept)
-    assert torch.allclose(mixed.mean(dim=(1, 2, 3)), expected, atol=1e-5)
-    assert len(mixing.kept.unique()) > 5
-
-
-def test_no_mixing_without_being_asked() -> None:
-    images = images_of()
-    assert mix(images, Policy(), torch.Generator()) == (images, None)
-
-
 def test_a_milder_policy() -> None:
     policy = Policy(horizontal_flip=0.5, rotate=20.0, random_resized_crop=0.2, auto="trivial", mixup=0.4)
     mild = scaled(policy, 0.25)
     assert (mild.horizontal_flip, mild.rotate, mild.random_resized_crop, mild.auto, mild.mixup) == (0.5, 5.0, 0.8, "none", 0.1)
     assert scaled(policy, 1.0) == policy
+    mosaic = Policy(mosaic=1.0, copy_paste=0.5, scale=0.5, shear=8.0)
+    assert scaled(mosaic, 0.5) == Policy(mosaic=0.5, copy_paste=0.25, scale=0.25, shear=4.0, rand_magnitude=4)
+
+
+def test_what_mixes_images_can_be_left_out_and_what_targets_cannot_follow_is_refused() -> None:
+    policy = Policy(horizontal_flip=0.5, rotate=20.0, mixup=0.4, cutmix=1.0, mosaic=0.5, copy_paste=0.5)
+    assert unmixed(policy) == Policy(horizontal_flip=0.5, rotate=20.0)
+    refuse(Policy(rotate=20.0), {"mixup": "no", "auto": "no"})
+    with pytest.raises(ConfigError, match=r"^augment\.policy\.mixup: found 0\.4; a pixel has one class\. Leave it out$"):
+        refuse(policy, {"auto": "no", "mixup": "a pixel has one class"})

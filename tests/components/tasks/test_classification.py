@@ -69,6 +69,12 @@ def test_augment_turns_labels_into_mixed_ones_only_where_the_policy_mixes() -> N
     assert isinstance(mixed, MixedLabels)
 
 
+@pytest.mark.parametrize("policy", [Policy(mosaic=0.5), Policy(copy_paste=0.2)])
+def test_a_policy_that_labels_cannot_follow_is_refused(policy: Policy) -> None:
+    with pytest.raises(ConfigError, match=r"augment\.policy\.(mosaic|copy_paste): found 0\..; an image has one class.*Leave it out"):
+        plugin.augment(IMAGES, LABELS, policy, torch.Generator())
+
+
 def test_predictions_are_probabilities() -> None:
     predictions = plugin.predict(Fixed(LOGITS).eval(), IMAGES)
     np.testing.assert_allclose([p.sum() for p in predictions], 1, atol=1e-6)

@@ -119,11 +119,28 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message:
         plugin.loss_options(SETTINGS | settings, TRUTHS, CLASSES)
 
 
-@pytest.mark.parametrize("policy", [Policy(auto="trivial"), Policy(mixup=0.2), Policy(cutmix=1.0)])
+@pytest.mark.parametrize("policy", [Policy(auto="trivial"), Policy(copy_paste=0.2), Policy(cutmix=1.0)])
 def test_a_policy_that_boxes_cannot_follow_is_refused(policy: Policy) -> None:
     batch = plugin.collate(TRUTHS, torch.device("cpu"))
-    with pytest.raises(ConfigError, match=r"augment\.policy\.(auto|mixup|cutmix): found .*; boxes and masks cannot follow it"):
+    with pytest.raises(ConfigError, match=r"augment\.policy\.(auto|copy_paste|cutmix): found .*Leave it out"):
         plugin.augment(torch.from_numpy(PIXELS).permute(0, 3, 1, 2), batch, policy, torch.Generator())
+
+
+def test_a_mosaic_and_blended_images_teach_all_that_shows(learnt: Normalised) -> None:
+    images, batch = torch.from_numpy(PIXELS).permute(0, 3, 1, 2), plugin.collate(TRUTHS, torch.device("cpu"))
+    plain = int(batch.present.sum())
+    policy = Policy(mosaic=1.0)
+    seen, moved = plugin.augment(images, batch, policy, torch.Generator().manual_seed(0))
+    again = plugin.augment(images, batch, policy, torch.Generator().manual_seed(0))
+    assert torch.equal(seen, again[0])
+    assert all(torch.equal(one, other) for one, other in zip(moved, again[1], strict=True))
+    assert int(moved.present.sum()) > plain
+    assert moved.present.any(dim=1).all()
+    blended, both = plugin.augment(images, batch, Policy(mixup=8.0), torch.Generator().manual_seed(0))
+    assert int(both.present.sum()) == 2 * plain
+    options = plugin.loss_options(SETTINGS, TRUTHS, CLASSES)
+    assert plugin.loss(learnt, blended, both, options).isfinite()
+    assert plugin.loss(learnt, seen, moved, options).isfinite()
 
 
 def test_a_size_that_the_network_cannot_take_is_refused() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from components.datasets.composed import scenes
+from components.datasets.policy import Policy
 from components.errors import ConfigError
 from components.evaluation.metrics.segmentation import plugin as evaluator_of
 from components.networks.segmentation.models import build
@@ -52,6 +53,29 @@ def test_masks_are_placed_as_their_images_are_and_restored() -> None:
     assert (placed[16:48, 32:] == 3).all()
     batch = plugin.collate([placed, placed], torch.device("cpu"))
     assert all(np.array_equal(one, placed) for one in plugin.separate(batch))
+
+
+def test_masks_follow_mosaic_cutmix_and_copied_classes_exactly() -> None:
+    draws = torch.Generator().manual_seed(0)
+    masks = torch.randint(0, 5, (16, 24, 32), generator=draws).repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+    images = (50 * masks[:, None]).to(torch.uint8)  # the shade tells the class
+    for policy in (Policy(cutmix=1.0), Policy(copy_paste=1.0), Policy(cutmix=1.0, copy_paste=1.0, horizontal_flip=0.5, crop=0.2)):
+        seen, shown = plugin.augment(images, masks, policy, torch.Generator().manual_seed(1))
+        again = plugin.augment(images, masks, policy, torch.Generator().manual_seed(1))
+        assert torch.equal(seen, again[0])
+        assert torch.equal(shown, again[1])
+        judged = shown != 255
+        assert torch.equal(seen[:, 0][judged].long(), 50 * shown[judged])
+        assert (shown != masks).float().mean() > 0.1
+    seen, shown = plugin.augment(images, masks, Policy(mosaic=1.0), torch.Generator().manual_seed(1))
+    assert ((seen[:, 0] * 255 / 50).round() == shown).float().mean() > 0.6  # the rest are the borders, which are resampled
+    assert all(mask.dtype == np.uint8 for mask in plugin.separate(shown))
+
+
+@pytest.mark.parametrize("policy", [Policy(auto="trivial"), Policy(mixup=0.2)])
+def test_a_policy_that_masks_cannot_follow_is_refused(policy: Policy) -> None:
+    with pytest.raises(ConfigError, match=r"augment\.policy\.(auto|mixup): found .*Leave it out"):
+        plugin.augment(torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64), policy, torch.Generator())
 
 
 class Fixed(nn.Module):
