@@ -19,6 +19,11 @@ from components.training.options import FitOptions
 
 log = logging.getLogger(__name__)
 
+_INIT = (
+    "random | torchvision:WEIGHTS (the network's own, as COCO_V1; its backbone's, as IMAGENET1K_V1; or torchvision's full name of any, "
+    "as ResNet18_Weights.IMAGENET1K_V1) | file:PATH (safetensors; DVC does not watch it) | registered"
+)
+
 
 class TrainConfig(FitOptions, Section):
     """The section `train` of params.yaml."""
@@ -26,7 +31,7 @@ class TrainConfig(FitOptions, Section):
     section: ClassVar[str] = "train"
     model: str = Field(default="resnet9", description="one of the task's networks, of ours or torchvision's")
     model_options: dict[str, Any] = Field(default={}, description="arguments of the network's constructor")
-    init: str = Field(default="random", description="random | torchvision:WEIGHTS | file:PATH (DVC does not watch it) | registered")
+    init: str = Field(default="random", description=_INIT)
 
 
 def train(config: TrainConfig, task: TaskConfig, data: Path, start: Path, out: Path, context: Context) -> TrainRecord:

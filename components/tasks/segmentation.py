@@ -15,13 +15,15 @@ from components.errors import ConfigError, unknown_name
 from components.networks.augmentation import augment_and_tell, refuse, to_float
 from components.networks.geometry import move_masks
 from components.networks.mixing import draw_mosaic, mix, mosaic_images, mosaic_masks, paste_classes
-from components.networks.models import head_names
 from components.networks.segmentation.losses import LOSSES, loss
-from components.networks.segmentation.models import NAMES, build
+from components.networks.segmentation.models import NAMES, build, head_names
 from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
 from components.serving.image import fit_mask
 from components.serving.postprocess import segmentation as served
+
+#: Pixels of images that are predicted at once: each takes a number for every class.
+_PIXELS_AT_ONCE = 2**22
 
 _CANNOT_FOLLOW = {
     "auto": "boxes and masks cannot follow it",
@@ -59,8 +61,8 @@ class Segmentation:
         return as_in(spec, build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw, spec.model_options))
 
     def head_names(self, model: nn.Module) -> list[str]:
-        """Return the names of the last convolution's parameters."""
-        return head_names(model)
+        """Return the names of the parameters that have a row for each class."""
+        return [f"network.{name}" for name in head_names(cast(nn.Module, model.network))]
 
     def place(self, targets: Sequence[Mask], sizes_hw: Sequence[tuple[int, int]], preprocess: Preprocess) -> Sequence[Mask]:  # noqa: ARG002 - a mask has its image's size
         """Return the masks at the network's size, each pixel with the value of the nearest."""
@@ -104,14 +106,28 @@ class Segmentation:
         return {"weights": weights, "class_weights": _class_weights(settings["class_weights"], targets, classes)}
 
     def loss(self, model: nn.Module, images_NCHW: torch.Tensor, targets: torch.Tensor, options: Mapping[str, Any]) -> torch.Tensor:
-        """Return the sum of the losses that were asked for."""
+        """Return the sum of the losses that were asked for.
+
+        Raises:
+            ConfigError: The batch is too small for batch normalisation.
+        """
         weights = options["class_weights"]
-        return loss(cast(torch.Tensor, model(images_NCHW)), targets, options["weights"], None if weights is None else weights.to(images_NCHW.device))
+        try:
+            logits = cast(torch.Tensor, model(images_NCHW))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(f"batch_size: found {len(images_NCHW)}; this network normalises over the batch, give it at least 2 images") from None
+        return loss(logits, targets, options["weights"], None if weights is None else weights.to(images_NCHW.device))
 
     def predict(self, model: nn.Module, images_NCHW: torch.Tensor) -> list[Any]:
         """Return the mask of each image at the network's size, uint8 (H, W)."""
-        logits = cast(torch.Tensor, model(to_float(images_NCHW))).float()
-        return list(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
+        masks: list[Mask] = []
+        count = max(1, _PIXELS_AT_ONCE // (images_NCHW.shape[2] * images_NCHW.shape[3]))
+        for first in range(0, len(images_NCHW), count):
+            logits = cast(torch.Tensor, model(to_float(images_NCHW[first : first + count])))
+            masks += list(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
+        return masks
 
     def deploy_graph(self, model: nn.Module, spec: ModelSpec) -> nn.Module:  # noqa: ARG002 - other tasks need the spec
         """Return images_NHWC uint8 → `mask` (N, H, W) uint8."""

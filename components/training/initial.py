@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import nn
 
-from components.errors import ConfigError, DataError, InputError, TransientError, unknown_name
+from components.errors import ConfigError, DataError, InputError
 from components.networks.models import first_convolution
 from components.protocols import Task
 from components.records import ModelSpec
 from components.training.model_files import SPEC, WEIGHTS, load_spec, read_weights
+from components.training.pretrained import torchvision_weights
 
 log = logging.getLogger(__name__)
 
 _NAMED = 3
-#: Under these names a network's tensors stand in ours: a model of ours, a network, a network of torchvision that is wrapped.
-_PREFIXES = ("", "network.", "network.model.")
+_LEAST_SHARE = 0.25
+#: The first row of a head that also tells "nothing".
+_BACKGROUND = "__background__"
+#: How many batches a normalisation has seen: no weight; torchvision's own files lack it where statistics were frozen.
+_COUNTER = "num_batches_tracked"
 
 
 def initial_model(task: Task, spec: ModelSpec, init: str, start: Path, seed: int) -> tuple[nn.Module, ModelSpec, str]:
@@ -40,13 +44,17 @@ def initial_model(task: Task, spec: ModelSpec, init: str, start: Path, seed: int
 
     Raises:
         ConfigError: `init` names nothing there is, or nothing of the weights fits the model.
+        DataError: A file of weights is damaged.
         TransientError: Weights have to be downloaded and cannot be.
     """
     kind, _, name = init.partition(":")
     state: Mapping[str, torch.Tensor] = {}
     classes: Sequence[str] = spec.classes
     if kind == "torchvision" and name:
-        state, spec = _torchvision_weights(spec, name)
+        weights = torchvision_weights(spec.model, name)
+        state, classes = weights.state, weights.classes
+        if spec.preprocess.channels == 3:
+            spec = spec.model_copy(update={"mean": weights.mean, "std": weights.std})
     elif kind == "file" and name:
         path = Path(name)
         if not path.is_file():
@@ -73,11 +81,12 @@ def load_what_fits(
 ) -> str:
     """Load the tensors whose name and shape fit, in place.
 
-    A first convolution for colour is summed over its channels for a model of one channel; the head's rows go to the classes of the same name.
+    A first convolution for colour is summed over its channels for a model of one channel. The head's rows go to the classes of the same name; a
+    head without such rows stays random.
 
     Args:
         model: The model.
-        state: Tensors by name, with or without the prefixes that normalisation and wrapping give them.
+        state: Tensors by name: of the model, or of a network that is part of it or that it is part of.
         its_classes: The classes that the head's rows in `state` stand for.
         classes: Those of the model.
         source: For the error.
@@ -90,31 +99,53 @@ def load_what_fits(
         ConfigError: None fits.
     """
     own = model.state_dict()
-    head = set(head_names)
-    prefix = max(_PREFIXES, key=lambda prefix: sum(f"{prefix}{name}" in own for name in state))
-    state = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+    head, first = set(head_names), first_convolution(model)
+    state = _renamed(own, state)
     missing: list[str] = []
     num_loaded = 0
     for name, tensor in own.items():
         given = state.pop(name, None)
+        found = "not there" if given is None else f"{tuple(given.shape)} for {tuple(tensor.shape)}"
         if given is not None and name in head and list(its_classes) != list(classes):
             given = _rows_by_class(tensor, given, its_classes, classes)
-        if given is not None and name == first_convolution(model) and (tensor.shape[1], given.shape[1]) == (1, 3):
+            found = "of other classes" if found.startswith(f"{tuple(tensor.shape)} for") else found
+        if given is not None and name == first and (tensor.shape[1], given.shape[1]) == (1, 3):
             given = given.sum(1, keepdim=True)
-        if given is None or given.shape != tensor.shape:
-            found = "not there" if given is None else f"{tuple(given.shape)} for {tuple(tensor.shape)}"
+        if given is not None and given.shape == tensor.shape:
+            tensor.copy_(given)
+            num_loaded += 1
+        elif not name.endswith(_COUNTER):
             missing.append(f"{name} {found}")
-            continue
-        tensor.copy_(given)
-        num_loaded += 1
     if not num_loaded:
         raise ConfigError(f"nothing of {source} fits the model: {_some(missing)}. It belongs to another network; see train.model")
     parts = [f"{num_loaded} of {len(own)} tensors loaded"]
+    shared = [name for name in classes if name in its_classes]
+    if list(its_classes) != list(classes) and head - {entry.partition(" ")[0] for entry in missing}:
+        parts.append(f"of its last layer the rows of {len(shared)} of {len(classes)} classes, by name")
     if missing:
         parts.append(f"not loaded, so random: {_some(missing)}")
-    if state:
-        parts.append(f"not used: {_some(sorted(state))}")
+    if unused := sorted(name for name in state if not name.endswith(_COUNTER)):
+        parts.append(f"not used: {_some(unused)}")
     return "; ".join(parts)
+
+
+def _renamed(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return `state` under the model's names: one beginning is taken off its names and one put before them, those by which most tensors fit.
+
+    A network's tensors stand in ours under ``network.``, a backbone's under more than that, and a classifier may have called them ``features.``.
+    Where hardly any would fit, the names stay.
+    """
+    stripped = {"".join(f"{part}." for part in name.split(".")[:depth]) for name in state for depth in range(min(3, name.count(".") + 1))}
+    fits: Counter[tuple[str, str]] = Counter({("", ""): 0})
+    for strip in stripped:
+        given = {name.removeprefix(strip): tensor.shape for name, tensor in state.items() if name.startswith(strip)}
+        for name, tensor in own.items():
+            for start in (0, *(place + 1 for place, letter in enumerate(name) if letter == ".")):
+                fits[strip, name[:start]] += given.get(name[start:]) == tensor.shape
+    strip, prefix = max(fits, key=lambda pair: (fits[pair], -len(pair[0]) - len(pair[1]), pair))
+    if fits[strip, prefix] < _LEAST_SHARE * min(len(own), len(state)):  # by chance: a layer like any other of that size
+        return dict(state)
+    return {prefix + name.removeprefix(strip) if name.startswith(strip) else name: tensor for name, tensor in state.items()}
 
 
 def _some(names: Sequence[str]) -> str:
@@ -122,36 +153,22 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _rows_by_class(own: torch.Tensor, given: torch.Tensor, its_classes: Sequence[str], classes: Sequence[str]) -> torch.Tensor:
-    if given.shape[1:] != own.shape[1:] or len(given) != len(its_classes):
-        return given
+def _rows_by_class(own: torch.Tensor, given: torch.Tensor, its_classes: Sequence[str], classes: Sequence[str]) -> torch.Tensor | None:
+    """Return the head's rows with those of the classes that both know, None where there is none or a row stands for no single class."""
+    ours, theirs = _rows(len(own), classes), _rows(len(given), its_classes)
+    if given.shape[1:] != own.shape[1:] or not set(ours) & set(theirs) - {_BACKGROUND}:
+        return None
     rows = own.clone()
-    for row, name in enumerate(classes):
-        if name in its_classes:
-            rows[row] = given[list(its_classes).index(name)]
+    for row, name in enumerate(ours):
+        if name in theirs:
+            rows[row] = given[theirs.index(name)]
     return rows
 
 
-def _torchvision_weights(spec: ModelSpec, name: str) -> tuple[Mapping[str, torch.Tensor], ModelSpec]:
-    import torchvision
-
-    names = torchvision.models.list_models()
-    if spec.model not in names:
-        raise ConfigError(f"train.init: torchvision has no weights for {spec.model}. It knows: {', '.join(names)}")
-    known = torchvision.models.get_model_weights(spec.model)
-    if name not in known.__members__:
-        raise unknown_name(f"weights of {spec.model}", name, known.__members__)
-    weights = known[name]
-    try:
-        state: Mapping[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError) as error:
-        place = Path(torch.hub.get_dir()) / "checkpoints"
-        raise TransientError(
-            f"train.init: {weights.url} could not be downloaded ({error}). Try again with a network, or put the file into {place}"
-        ) from None
-    transforms = weights.transforms()
-    update = {"mean": list(transforms.mean), "std": list(transforms.std)} if spec.preprocess.channels == 3 else {}
-    return state, spec.model_copy(update=update)
+def _rows(num: int, classes: Sequence[str]) -> list[str]:
+    """Return which class each row of a head stands for: one each, perhaps after the background; nothing where it is otherwise."""
+    names = list(classes)
+    return names if num == len(names) else [_BACKGROUND, *names] if num == len(names) + 1 else []
 
 
 def _registered(start: Path) -> Path:
@@ -168,14 +185,21 @@ def _registered(start: Path) -> Path:
 
 
 def _as_its_own(spec: ModelSpec, folder: Path, must: bool = False) -> tuple[ModelSpec, Sequence[str]]:
-    """Return the spec with normalisation and structure of the model in `folder`, and that model's classes."""
+    """Return the spec with normalisation and structure of the model in `folder`, and that model's classes.
+
+    Unless the model `must` be the same network, it may be another one that is part of ours: a classifier that becomes a backbone.
+    """
     if not must and not (folder / SPEC).is_file():
         return spec, spec.classes
     its = load_spec(folder)
-    if (its.model, its.model_options, its.preprocess.channels) != (spec.model, spec.model_options, spec.preprocess.channels):
+    same = (its.model, its.model_options, its.preprocess.channels) == (spec.model, spec.model_options, spec.preprocess.channels)
+    if must and not same:
         found, wanted = (f"{s.model} {s.model_options or ''} for {s.preprocess.channels} channels" for s in (its, spec))
         raise ConfigError(f"train.init: {folder} holds {found}, train.model asks for {wanted}. Make model, model_options and task.channels equal")
-    update: dict[str, Any] = {"mean": its.mean, "std": its.std}
-    if its.structure is not None and its.classes != spec.classes:
-        raise InputError(f"train.init: {folder} is a pruned model of other classes; start from one that is not pruned, or train.init: random")
-    return spec.model_copy(update=update | {"structure": its.structure}), its.classes
+    if its.structure is not None and (not same or its.classes != spec.classes):
+        what = "of other classes" if same else "of another network"
+        raise InputError(f"train.init: {folder} is a pruned model {what}; start from one that is not pruned, or train.init: random")
+    update: dict[str, Any] = {"structure": its.structure}
+    if its.preprocess.channels == spec.preprocess.channels:
+        update |= {"mean": its.mean, "std": its.std}
+    return spec.model_copy(update=update), its.classes

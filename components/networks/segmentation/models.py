@@ -19,14 +19,15 @@ TORCHVISION = ["deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "fcn_resnet
 NAMES = sorted([*OWN, *TORCHVISION])
 
 
-class _Out(nn.Module):
-    """torchvision's model, of whose outputs only the logits of its one head are taken."""
+class Wrapped(nn.Module):
+    """torchvision's model, of whose outputs only the logits of its head are taken: it is built without the auxiliary one."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, classes, H, W)."""
         return cast(torch.Tensor, self.model(images_NCHW)["out"])
 
 
@@ -62,4 +63,14 @@ def build(name: str, num_classes: int, channels: int, size_hw: tuple[int, int], 
     model = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=num_classes)
     if channels != 3:
         fit_first_convolution(model, channels)
-    return _Out(model)
+    return Wrapped(model)
+
+
+def head_names(network: nn.Module) -> list[str]:
+    """Return the names of the parameters that have a row for each class: of the last layer, of LR-ASPP's two."""
+    heads = ["head"]
+    if isinstance(network, Wrapped):
+        classifier = network.get_submodule("model.classifier")
+        last = [str(len(classifier) - 1)] if isinstance(classifier, nn.Sequential) else ["low_classifier", "high_classifier"]
+        heads = [f"model.classifier.{name}" for name in last]
+    return [f"{head}.{name}" for head in heads for name, _ in network.get_submodule(head).named_parameters()]

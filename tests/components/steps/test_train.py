@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from components.__main__ import main
 from components.config import TaskConfig
 from components.errors import ConfigError
 from components.protocols import Context, NullTracker
@@ -97,3 +98,17 @@ def test_wrong_settings_leave_what_was_there(prepared_digits: Path, start: Path,
     with pytest.raises(ConfigError, match=text):
         train(TrainConfig(**SMALL | changes), TASK, prepared_digits, start, tmp_path / "out", Context())
     assert (tmp_path / "out/weights.safetensors").read_text() == "the one before"
+
+
+def test_weights_that_cannot_be_downloaded_may_be_tried_again(
+    prepared_digits: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens
+    Path("params.yaml").write_text(
+        "task: {name: classification, image_size: 16, channels: 1}\ntrain: {model: mobilenet_v3_small, init: 'torchvision:IMAGENET1K_V1'}\n"
+    )
+    assert main(["train", "--data", str(prepared_digits), "--start", str(start), "--out", "model"]) == 75
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train:")]
+    assert "could not be downloaded" in line

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import torchvision
 from torch import nn
 
 from components.datasets.policy import Policy
@@ -70,6 +73,27 @@ def make_spec() -> Callable[..., ModelSpec]:
         return ModelSpec.model_validate(values | changes)
 
     return make
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], dict[str, torch.Tensor]]:
+    """Weights of torchvision as torch's cache holds them after a download: random ones, under the names that are looked for."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+
+    def publish(model: str, name: str) -> dict[str, torch.Tensor]:
+        torch.manual_seed(1)
+        inner = {} if model in torchvision.models.list_models(module=torchvision.models) else {"weights_backbone": None}
+        state: dict[str, torch.Tensor] = torchvision.models.get_model(model, weights=None, **inner).state_dict()
+        for tensor in state.values():
+            if tensor.is_floating_point():
+                tensor.add_(torch.rand_like(tensor) / 100)  # none is all zeros or ones
+        url = torchvision.models.get_model_weights(model)[name].url
+        file = tmp_path / "cache/hub/checkpoints" / url.rpartition("/")[2]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, file)
+        return state
+
+    return publish
 
 
 @pytest.fixture

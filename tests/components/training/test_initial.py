@@ -4,19 +4,27 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 
-from components.errors import ConfigError, DataError, TransientError
+from components.errors import ConfigError, DataError, InputError
 from components.protocols import plugin
 from components.records import ModelSpec
 from components.training.initial import initial_model
 from components.training.model_files import load_model, save_model
 
 Spec = Callable[..., ModelSpec]
+Publish = Callable[[str, str], dict[str, torch.Tensor]]
+SEGMENTATION = plugin("components.tasks", "task", "segmentation")
+
+
+def _segmenter(make_spec: Spec, classes: list[str]) -> ModelSpec:
+    preprocess = make_spec().preprocess.model_copy(update={"channels": 3, "size_hw": (32, 32)})
+    values = {"model": "lraspp_mobilenet_v3_large", "model_options": {}, "mean": [0.5] * 3, "std": [0.2] * 3}
+    return make_spec(task="segmentation", classes=classes, preprocess=preprocess, **values)
 
 
 @pytest.fixture
@@ -43,7 +51,7 @@ def test_a_registered_model_gives_its_weights_its_mean_and_the_rows_of_classes_t
     assert torch.equal(state["network.head.weight"][0], theirs["network.head.weight"][2])  # north-west
     assert torch.equal(state["network.head.weight"][3], theirs["network.head.weight"][0])  # south-east
     assert spec.mean == [0.25]
-    assert loaded == f"registered: {len(state)} of {len(state)} tensors loaded"
+    assert loaded == f"registered: {len(state)} of {len(state)} tensors loaded; of its last layer the rows of 2 of 4 classes, by name"
 
 
 def test_no_registered_model_says_what_to_do(problem: Any, make_spec: Spec, tmp_path: Path) -> None:
@@ -74,7 +82,7 @@ def test_a_file_is_loaded_as_far_as_it_fits_and_the_rest_is_told(problem: Any, m
 
 @pytest.mark.parametrize(
     ("init", "text"),
-    [("file:/no/such", "not found"), ("pretrained", "expected random"), ("torchvision:IMAGENET1K_V1", "torchvision has no weights for resnet9")],
+    [("file:/no/such", "not found"), ("pretrained", "expected random"), ("torchvision:IMAGENET1K_V1", "no weights for resnet9 as a whole")],
 )
 def test_what_there_is_not(problem: Any, make_spec: Spec, tmp_path: Path, init: str, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
@@ -87,37 +95,49 @@ def test_weights_of_another_network_are_refused(problem: Any, make_spec: Spec, t
         initial_model(problem.task, make_spec(), f"file:{tmp_path / 'other.safetensors'}", tmp_path, 0)
 
 
-def test_torchvision_weights(problem: Any, make_spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision.models import MobileNet_V3_Small_Weights, mobilenet_v3_small
-    from torchvision.models._api import WeightsEnum
+def test_torchvisions_rows_go_to_the_classes_of_the_same_name(make_spec: Spec, tmp_path: Path, published: Publish) -> None:
+    state = published("lraspp_mobilenet_v3_large", "COCO_WITH_VOC_LABELS_V1")
+    init = "torchvision:COCO_WITH_VOC_LABELS_V1"
+    model, spec, loaded = initial_model(SEGMENTATION, _segmenter(make_spec, ["wall", "person", "cat"]), init, tmp_path, 0)
+    print(loaded)
+    own, row = model.state_dict(), "classifier.low_classifier.weight"
+    assert torch.equal(own[f"network.model.{row}"][1:], state[row][[15, 8]])
+    assert spec.mean == [0.485, 0.456, 0.406]
+    assert loaded == (f"{init}: {len(own)} of {len(own)} tensors loaded; of its last layer the rows of 2 of 3 classes, by name")
+    _, _, loaded = initial_model(SEGMENTATION, _segmenter(make_spec, ["wall", "door"]), init, tmp_path, 0)
+    assert "not loaded, so random: network.model.classifier.low_classifier.weight (21, 40, 1, 1) for (2, 40, 1, 1)" in loaded
 
-    spec = make_spec(model="mobilenet_v3_small", model_options={})
-    torch.manual_seed(1)
-    weights = mobilenet_v3_small().state_dict()
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_args, **_keywords: weights)  # the network is away in tests
-    model, _, loaded = initial_model(problem.task, spec, "torchvision:IMAGENET1K_V1", tmp_path, 0)
-    assert torch.equal(model.state_dict()["network.classifier.0.weight"], weights["classifier.0.weight"])
-    assert "not loaded, so random: network.classifier.3.weight (1000, 1024) for (4, 1024)" in loaded
-    with pytest.raises(ConfigError, match=r"unknown weights of mobilenet_v3_small 'IMAGENET'. Did you mean 'IMAGENET1K_V1'"):
-        initial_model(problem.task, spec, "torchvision:IMAGENET", tmp_path, 0)
 
-    def away(*_args: Any, **_keywords: Any) -> None:
-        raise URLError("no route to host")
-
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", away)
-    with pytest.raises(TransientError, match=f"{MobileNet_V3_Small_Weights.IMAGENET1K_V1.url} could not be downloaded .*no route to host"):
-        initial_model(problem.task, spec, "torchvision:IMAGENET1K_V1", tmp_path, 0)
+def test_a_backbone_starts_from_the_weights_of_a_classifier(make_spec: Spec, tmp_path: Path, published: Publish) -> None:
+    state = published("mobilenet_v3_large", "IMAGENET1K_V1")
+    spec = _segmenter(make_spec, ["wall", "door"])
+    for name in ("IMAGENET1K_V1", "MobileNet_V3_Large_Weights.IMAGENET1K_V1"):
+        model, _, loaded = initial_model(SEGMENTATION, spec, f"torchvision:{name}", tmp_path, 0)
+        own = model.state_dict()
+        backbone = {key.removeprefix("network.model.backbone.") for key in own if key.startswith("network.model.backbone.")}
+        assert all(torch.equal(own[f"network.model.backbone.{key}"], state[f"features.{key}"]) for key in backbone)
+        assert f"{len(backbone)} of {len(own)} tensors loaded; not loaded, so random: network.model.classifier." in loaded
+    folder = tmp_path / "classifier"
+    task = plugin("components.tasks", "task", "classification")
+    classifier = spec.model_copy(update={"task": "classification", "model": "mobilenet_v3_large", "mean": [0.1] * 3})
+    save_model(folder, task.build_model(classifier), classifier)
+    _, spec, loaded = initial_model(SEGMENTATION, spec, f"file:{folder}/weights.safetensors", tmp_path, 0)
+    assert spec.mean == [0.1] * 3
+    assert f"{len(backbone)} of {len(own)} tensors loaded" in loaded
 
 
 def test_weights_of_torchvisions_own_segmentation_network_fit_the_wrapped_one(make_spec: Spec, tmp_path: Path) -> None:
-    import torchvision
-
     theirs = torchvision.models.get_model("lraspp_mobilenet_v3_large", weights=None, weights_backbone=None, num_classes=21)
     save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
-    preprocess = make_spec().preprocess.model_copy(update={"channels": 3, "size_hw": (32, 32)})
-    spec = make_spec(task="segmentation", model="lraspp_mobilenet_v3_large", model_options={}, preprocess=preprocess, mean=[0.5] * 3, std=[0.2] * 3)
-    task = plugin("components.tasks", "task", "segmentation")
-    model, _, loaded = initial_model(task, spec, f"file:{tmp_path / 'theirs.safetensors'}", tmp_path, 0)
+    spec = _segmenter(make_spec, ["wall", "door"])
+    model, _, loaded = initial_model(SEGMENTATION, spec, f"file:{tmp_path / 'theirs.safetensors'}", tmp_path, 0)
     name = "backbone.0.0.weight"
     assert torch.equal(model.state_dict()[f"network.model.{name}"], theirs.state_dict()[name])
     assert "not loaded, so random: network.model.classifier.low_classifier.weight (21, 40, 1, 1) for" in loaded
+
+
+def test_a_pruned_classifier_is_no_backbone(problem: Any, make_spec: Spec, tmp_path: Path) -> None:
+    spec = make_spec(structure={})
+    save_model(tmp_path / "pruned", problem.model(), spec)
+    with pytest.raises(InputError, match="is a pruned model of another network; start from one that is not pruned"):
+        initial_model(SEGMENTATION, _segmenter(make_spec, ["a", "b"]), f"file:{tmp_path}/pruned/weights.safetensors", tmp_path, 0)
