@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from components.errors import DataError
 from components.evaluation.intervals import bootstrap
 from components.evaluation.pictures import draw_images
 from components.evaluation.slices import slice_table
-from components.files import replacing
+from components.files import replacing, spreadsheet_safe
 from components.protocols import Context, Evaluator, Figures, Task, plugin
 from components.records import EvaluationRecord, Interval
 from components.serving.restoring import restored, sizes_of
@@ -42,7 +43,7 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
         config: The section `evaluate`.
         data: The prepared data.
         model: The folder of a trained model.
-        out: The folder to write: metrics.json, predictions.parquet, per_class.csv, slices.csv, confusion.csv, pictures/.
+        out: The folder to write: metrics.json, predictions.parquet, mistakes.csv, per_class.csv, slices.csv, confusion.csv, pictures/.
         context: Hears the metrics.
 
     Raises:
@@ -85,7 +86,9 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
         write_csv(evaluator.confusion(statistics), folder / "confusion.csv")
         figures: Figures = plugin("components.evaluation.figures", "task", spec.task)
         figures(evaluator, statistics, folder / "pictures")
-        worst = evaluator.mistakes(statistics)[: config.num_mistakes]
+        mistakes = evaluator.mistakes(statistics)
+        write_csv(mistakes_table(test.rows, mistakes), folder / "mistakes.csv")
+        worst = mistakes[: config.num_mistakes]
         placed = task.place([targets[image] for image, _ in worst], [sizes_hw[image] for image, _ in worst], spec.preprocess)
         pictures = [
             figures.judged(np.asarray(test.images[image]), target, seen[image], spec.classes)
@@ -115,6 +118,13 @@ def predictions_table(rows: pd.DataFrame, predictions: list[Any], task: str, cla
     predicted = pd.DataFrame(in_class_order)
     predicted = predicted.rename(columns={name: f"predicted_{name}" for name in predicted.columns if name in annotated})
     return pd.concat([annotated, predicted], axis=1)
+
+
+def mistakes_table(rows: pd.DataFrame, mistakes: Sequence[tuple[int, str]]) -> pd.DataFrame:
+    """Return the images that went wrong, the worst first: number (of the test image), image_id, mistake."""
+    names = rows["image_id"].tolist()
+    found = [(image, spreadsheet_safe(str(names[image])), spreadsheet_safe(caption)) for image, caption in mistakes]
+    return pd.DataFrame(found, columns=["number", "image_id", "mistake"])
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -64,6 +64,15 @@ def test_tables_of_classes_slices_and_confusion(evaluated):
     assert (confusion["label"] == confusion["predicted"]).mean() == pytest.approx(record.metrics["accuracy"].value)
 
 
+def test_every_mistake_is_listed_the_worst_first(evaluated):
+    _, out = evaluated
+    mistakes, predictions = pd.read_csv(out / "mistakes.csv"), pd.read_parquet(out / "predictions.parquet")
+    wrong = predictions[predictions["label"] != predictions["predicted_label"]]
+    assert sorted(mistakes["number"]) == list(wrong.index)
+    assert predictions["image_id"][mistakes["number"]].tolist() == mistakes["image_id"].tolist()
+    assert predictions["score"][mistakes["number"]].is_monotonic_decreasing
+
+
 def test_pictures_can_be_seen(evaluated):
     _, out = evaluated
     for name in ("mistakes", "confusion", "reliability"):
@@ -75,7 +84,7 @@ def test_the_same_inputs_give_the_same_bytes(evaluated, with_cameras, trained_di
     _, out = evaluated
     evaluate(CONFIG, with_cameras, trained_digits, tmp_path / "again", Context())
     names = sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())
-    assert len(names) == 8
+    assert len(names) == 9
     assert [(tmp_path / "again" / name).read_bytes() for name in names] == [(out / name).read_bytes() for name in names]
 
 
