@@ -38,7 +38,7 @@ def import_data(
         quarantine=project / quarantine,
     )
     track(project, f"data/{name}")
-    lines = [f"data/{name} {summary.dataset.version}: {summary.dataset.num_images:,} images ({_counts_text(summary.class_counts)})"]
+    lines = [f"data/{name} {summary.version}: {summary.num_images:,} images ({_counts_text(summary.class_counts)})"]
     if append:
         done = {"added": summary.num_added, "relabelled": summary.num_relabelled, "changed": summary.num_changed, "unchanged": summary.num_unchanged}
         lines.append("of the source: " + ", ".join(f"{count} {what}" for what, count in done.items() if count or what == "added"))

@@ -55,7 +55,7 @@ def fetch_newest(project: Path, name: str) -> str:
                 f"no newer {name} to find: no tag {name}@v… and no upstream branch. "
                 f"Make a version (darkroom data commit {name} -m TEXT), or run on the data as checked out"
             )
-        version = Version(name, upstream, upstream, upstream, "", "", "")
+        version = Version(name, upstream, upstream, upstream, "", "")
     elif version.state is None:
         log.info("data: no version of %s was ever approved, so the newest is used: %s", name, version.ref)
     source = version.tag

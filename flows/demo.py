@@ -126,7 +126,7 @@ def _bring_in(project: Path, act: Act) -> None:
     state = "approved" if act.approved else "not approved: nobody has looked at it yet"
     if act.approved:
         approve(project, made.version.ref)
-    say(f"{made.version.ref}: {summary.dataset.num_images} images, committed and pushed, {state}")
+    say(f"{made.version.ref}: {summary.num_images} images, committed and pushed, {state}")
 
 
 def _broken_claims(act: Act, code: int, report: RunReport, project: Path) -> list[str]:

@@ -89,7 +89,7 @@ def import_dataset(
     opened.release()
     if quarantine is not None:
         _write_quarantine([Quarantined(*item) for item in summary.quarantined], quarantine)
-    log.info("%s %s: %d images of %d classes in %s", name, info.version, summary.dataset.num_images, len(summary.class_counts), root / name)
+    log.info("%s %s: %d images of %d classes in %s", name, info.version, summary.num_images, len(summary.class_counts), root / name)
     return summary
 
 

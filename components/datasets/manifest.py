@@ -53,7 +53,12 @@ ANNOTATIONS: dict[str, pa.DataType] = {
 }
 NULLABLE_INTEGERS = {"height": "Int32", "width": "Int32", "orientation": "Int8", "mask_offset": "Int64", "mask_length": "Int64"}
 _SINCE_VERSION_2 = {"mask_shard", "mask_offset", "mask_length", "boxes_xyxy", "box_labels", "box_ignore", "polygons", "mask_sha256"}
-_DIGESTED = ("image_id", "sha256", *ANNOTATIONS)
+#: What `manifest_digest` is taken over.
+DIGESTED = ("image_id", "sha256", *ANNOTATIONS)
+
+
+#: Another value in each row: a dictionary of the values would only cost time and space.
+_UNIQUE = {"image_id", "sha256", "mask_sha256", "offset", "mask_offset"}
 
 
 class DatasetInfo(Record):
@@ -147,8 +152,9 @@ def write_manifest(frame: pd.DataFrame, path: Path) -> None:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a manifest that is an Arrow table of the right columns and types."""
-    pq.write_table(table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION)}), path, compression="zstd")
+    """Write a manifest that is an Arrow table of the right columns and types; equal tables give equal bytes."""
+    repeated = [_leaf(field.name, field.type) for field in table.schema if field.name not in _UNIQUE]
+    pq.write_table(table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION)}), path, compression="zstd", use_dictionary=repeated)
 
 
 def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -236,18 +242,18 @@ def dataset_ref(folder: Path, frame: pd.DataFrame | None = None) -> DatasetRef:
         frame: Its manifest, where it has been read already.
     """
     info = read_dataset(folder)
-    table = read_table(folder, _DIGESTED) if frame is None else _table_of(frame)
+    table = read_table(folder, DIGESTED) if frame is None else _table_of(frame)
     return DatasetRef(name=info.name, version=info.version, manifest_digest=manifest_digest(table), num_images=table.num_rows)
 
 
 def manifest_digest(table: pa.Table) -> str:
     """Return the SHA-256 over the (image_id, sha256, annotations) of all rows, sorted: what the data says, not how it is stored."""
-    return digest_of(table.select(_DIGESTED).sort_by([("image_id", "ascending"), ("sha256", "ascending")]))
+    return digest_of(table.select(DIGESTED).sort_by([("image_id", "ascending"), ("sha256", "ascending")]))
 
 
 def _table_of(frame: pd.DataFrame) -> pa.Table:
     kinds = {**COLUMNS, **ANNOTATIONS}
-    return pa.table({column: pa.array(frame[column], type=kinds[column], from_pandas=True) for column in _DIGESTED})
+    return pa.table({column: pa.array(frame[column], type=kinds[column], from_pandas=True) for column in DIGESTED})
 
 
 def _as_pandas(values: pa.ChunkedArray) -> pd.Series[Any]:
@@ -261,6 +267,13 @@ def _as_pandas(values: pa.ChunkedArray) -> pd.Series[Any]:
         return pd.Series([None] * len(values) if values.null_count == len(values) else values.to_pylist(), dtype=object)
     series: pd.Series[Any] = values.to_pandas()
     return series
+
+
+def _leaf(path: str, kind: pa.DataType) -> str:
+    """Return the path in a Parquet file of the values of a column, which may be lists."""
+    while pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        path, kind = f"{path}.list.element", kind.value_type
+    return path
 
 
 def _is_of(found: pa.DataType, expected: pa.DataType) -> bool:

@@ -37,7 +37,7 @@ class Rows:
         self.quarantined: list[Quarantined] = []
         self.counts = {"num_added": 0, "num_relabelled": 0, "num_changed": 0, "num_unchanged": 0}
         self._info, self._shards, self._old, self._keep_damaged = info, shards, old, keep_damaged
-        self._place = {} if old is None else {image_id: index for index, image_id in enumerate(old.column("image_id").to_pylist())}
+        self._place = {} if old is None else dict(zip(old.column("image_id").to_pylist(), range(old.num_rows), strict=True))
         self._seen: set[str] = set()
         self._added: list[dict[str, Any]] = []
         self._tables: list[pa.Table] = []

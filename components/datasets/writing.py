@@ -20,7 +20,6 @@ from components.datasets.manifest import (
     MANIFEST,
     SHARDS,
     DatasetInfo,
-    manifest_digest,
     read_dataset,
     read_table,
     write_dataset_info,
@@ -32,7 +31,7 @@ from components.errors import DataError, InputError
 from components.files import replacing
 from components.progress import bar
 from components.protocols import ImportedImage, Quarantined
-from components.records import DatasetRef, Record
+from components.records import Record
 
 Mode = Literal["new", "append", "replace"]
 #: What the stages write beside the datasets.
@@ -42,7 +41,9 @@ RESERVED_NAMES = {"training", "splits", "splits.parquet"}
 class WriteSummary(Record):
     """What was written."""
 
-    dataset: DatasetRef
+    name: str
+    version: str
+    num_images: int
     path: str
     class_counts: dict[str, int]
     num_added: int
@@ -121,7 +122,9 @@ def write_dataset(
             write_dataset_info(info, folder)
             num_shards = shards.num_shards
     return WriteSummary(
-        dataset=DatasetRef(name=info.name, version=info.version, manifest_digest=manifest_digest(table), num_images=table.num_rows),
+        name=info.name,
+        version=info.version,
+        num_images=table.num_rows,
         path=out.as_posix(),
         class_counts=class_counts(table, info.classes),
         **rows.counts,

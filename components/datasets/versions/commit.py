@@ -15,7 +15,17 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from components.datasets.manifest import DATASET, MANIFEST, SHARDS, DatasetInfo, manifest_digest, read_dataset, read_table, write_dataset_info
+from components.datasets.manifest import (
+    DATASET,
+    DIGESTED,
+    MANIFEST,
+    SHARDS,
+    DatasetInfo,
+    manifest_digest,
+    read_dataset,
+    read_table,
+    write_dataset_info,
+)
 from components.datasets.versions import tags
 from components.datasets.versions.counts import annotation_counts, in_order
 from components.datasets.versions.objects import Objects, parse_record, record_path
@@ -85,7 +95,7 @@ def describe(project: Path, folder: Path, info: DatasetInfo) -> VersionRecord:
     Raises:
         DataError: A shard that the manifest names is missing.
     """
-    table = read_table(folder)
+    table = read_table(folder, [*DIGESTED, "shard", "mask_shard"])
     shards = {shard for column in ("shard", "mask_shard") for shard in pc.unique(table.column(column)).to_pylist() if shard is not None}
     if missing := sorted(shard for shard in shards if not (folder / SHARDS / shard).is_file()):
         raise DataError(f"{folder / SHARDS / missing[0]} not found, though the manifest names it; `dvc checkout` brings it back")

@@ -13,7 +13,8 @@ import io
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -70,8 +71,8 @@ class Version:
         commit: The tag's commit, with data/NAME.dvc in it.
         date: When it was made, ISO 8601.
         who: Who made it.
-        message: What they said of it.
-        record: What else the tag says; None for a tag that was not made by `darkroom data commit`.
+        said: What its first tag says.
+        contents: What the tag says that holds its data now.
         state: Whether it is approved; a version may be approved and revoked any number of times.
         superseded: Tags of the same version whose data is no longer kept, since images in it were forgotten.
     """
@@ -82,8 +83,8 @@ class Version:
     commit: str
     date: str
     who: str
-    message: str
-    record: VersionRecord | None = None
+    said: str = ""
+    contents: str = ""
     state: Literal["approved", "revoked"] | None = None
     superseded: tuple[tuple[str, str], ...] = ()
 
@@ -91,6 +92,16 @@ class Version:
     def ref(self) -> str:
         """NAME@v1.3.0."""
         return f"{self.name}@v{self.version}"
+
+    @property
+    def message(self) -> str:
+        """What they said of it who made it."""
+        return _parse(self.said)[0]
+
+    @property
+    def record(self) -> VersionRecord | None:
+        """What else the tag says; None for a tag that was not made by `darkroom data commit`."""
+        return _parse(self.contents)[1]
 
 
 @dataclass(frozen=True)
@@ -237,11 +248,9 @@ def order(version: str) -> tuple[list[int], int, list[tuple[int, int, str]]]:
 def _version(name: str, version: str, tags: list[tuple[int, _Tag]], states: dict[str, Literal["approved", "revoked"]]) -> Version:
     ordered = [tag for _, tag in sorted(tags, key=lambda entry: entry[0])]
     first, last = ordered[0], ordered[-1]
-    message, record = _parse(last.contents)
-    if first is not last:
-        message = _parse(first.contents)[0]
-    made = Version(name, version, last.name, last.commit, first.date, first.who, message, record, states.get(first.commit))
-    return replace(made, superseded=tuple((tag.name, tag.commit) for tag in ordered[:-1]))
+    superseded = tuple((tag.name, tag.commit) for tag in ordered[:-1])
+    state = states.get(first.commit)
+    return Version(name, version, last.name, last.commit, first.date, first.who, first.contents, last.contents, state, superseded)
 
 
 def _tags(project: Path, name: str) -> list[_Tag]:
@@ -262,6 +271,7 @@ def _dump(record: VersionRecord) -> str:
     return text.getvalue()
 
 
+@lru_cache(maxsize=1024)
 def _parse(contents: str) -> tuple[str, VersionRecord | None]:
     message, separator, document = contents.rpartition(_DOCUMENT)
     if not separator:

@@ -53,7 +53,7 @@ def test_images_come_in_byte_for_byte_with_what_their_headers_say(source: Path, 
             assert row.sha256 == hashlib.sha256(content).hexdigest()
     assert (int(frame["height"][0]), int(frame["width"][0])) == (4, 6)
     assert summary.class_counts == {"cat": 2, "dog": 1}
-    assert summary.dataset.num_images == 3
+    assert summary.num_images == 3
 
 
 def test_sizes_are_those_after_orientation(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_cannot_be_taken_is_told_with_the_reason(source: Path, tmp_path: Pa
     (source / "dog" / "gone.png").symlink_to("nowhere")
     quarantine = tmp_path / "reports/quarantine.csv"
     summary = import_dataset(str(source), "pets", tmp_path / "data", config=ImportConfig(max_bad=0.5), quarantine=quarantine)
-    assert summary.dataset.num_images == 3
+    assert summary.num_images == 3
     rows = list(csv.DictReader(quarantine.open()))
     assert [(row["image_id"], row["reason"]) for row in rows] == [
         ("dog/broken.png", f"no image that can be read (it is text: 'no image …'); expected one of {', '.join(FORMATS)}"),
@@ -273,7 +273,7 @@ def test_names_that_are_not_utf_8_or_lead_outside_are_quarantined(tmp_path: Path
     (tmp_path / "photos/cat/line\nbreak.png").write_bytes(_png(2))
     quarantine = tmp_path / "quarantine.csv"
     summary = import_dataset(str(tmp_path / "photos"), "pets", tmp_path / "data", config=ImportConfig(max_bad=1), quarantine=quarantine)
-    assert summary.dataset.num_images == 1
+    assert summary.num_images == 1
     assert [row["image_id"] for row in csv.DictReader(quarantine.open())] == [r"'cat/line\nbreak.png'", r"'cat/\udce4.png'"]
     outside = [ImportedImage(name, _png(1), {}) for name in ("../a.png", "/a.png", "fine.png")]
     assert [name for name, _ in write_dataset(outside, INFO, tmp_path / "more").quarantined] == ["'../a.png'", "'/a.png'"]

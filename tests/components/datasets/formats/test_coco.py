@@ -136,7 +136,7 @@ def test_a_hundred_real_photographs_have_their_published_panoptic_areas(shared_d
         wanted = [member for member in tar if member.name.startswith(("images/val", "panoptic_segmentation/annotations/panoptic_val"))]
         tar.extractall(tmp_path / "source", wanted, filter="data")
     summary = import_dataset(str(tmp_path / "source"), "coco", tmp_path / "data")
-    assert (summary.dataset.num_images, len(summary.quarantined)) == (128, 0)
+    assert (summary.num_images, len(summary.quarantined)) == (128, 0)
     frame = read_manifest(tmp_path / "data/coco")
     assert frame["mask_sha256"].notna().sum() == 100
     assert set(frame["split"]) == {"val"}

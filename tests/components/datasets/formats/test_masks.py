@@ -111,7 +111,7 @@ def test_the_membranes(shared_data: Path, tmp_path: Path) -> None:
             tmp_path / "source", [member for member in tar if "/train/image" in member.name or "/train/label" in member.name], filter="data"
         )
     summary = import_dataset(str(tmp_path / "source"), "membrane", tmp_path / "data")
-    assert (summary.dataset.num_images, summary.quarantined) == (30, [])
+    assert (summary.num_images, summary.quarantined) == (30, [])
     with Dataset.of_folder(tmp_path / "data/membrane") as dataset:
         from PIL import Image
 

@@ -116,7 +116,7 @@ def test_every_cell_of_bccd_is_there(shared_data: Path, tmp_path: Path) -> None:
         tar.extractall(tmp_path / "source", filter="data")
     summary = import_dataset(str(tmp_path / "source"), "bccd", tmp_path / "data")
     assert summary.class_counts == {"Platelets": 361, "RBC": 4155, "WBC": 372}
-    assert (summary.dataset.num_images, summary.quarantined) == (364, [])
+    assert (summary.num_images, summary.quarantined) == (364, [])
     frame = read_manifest(tmp_path / "data/bccd")
     assert frame["split"].value_counts().to_dict() == {"train": 205, "val": 87, "test": 72}
     flat = [

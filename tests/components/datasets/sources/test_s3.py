@@ -145,7 +145,7 @@ def test_a_bucket_is_imported_byte_for_byte_in_order(photos: str, tmp_path: Path
 
 def test_requests_that_fail_with_500_503_a_cut_body_or_a_time_out_are_tried_again(photos: str, flaky: _Flaky, tmp_path: Path) -> None:
     summary = import_dataset(photos, "pets", tmp_path / "data")
-    assert (summary.dataset.num_images, summary.quarantined) == (NUM_IMAGES, [])
+    assert (summary.num_images, summary.quarantined) == (NUM_IMAGES, [])
     assert set(flaky.asked.values()) == {3}, "each object failed twice, each time in another way"
 
 
@@ -184,7 +184,7 @@ def test_a_killed_import_goes_on_where_it_was(photos: str, flaky: _Flaky, s3_ser
     bucket, _, prefix = photos.removeprefix("s3://").partition("/")
     changed.put_object(Bucket=bucket, Key=f"{prefix}/cat/01.png", Body=_png(99))
     summary = import_dataset(photos, "pets", tmp_path / "data")
-    assert summary.dataset.num_images == NUM_IMAGES
+    assert summary.num_images == NUM_IMAGES
     assert len(flaky.answered) - before <= NUM_IMAGES - len(kept) + 1, "only what was missing, and what has changed, was read"
     first = read_manifest(tmp_path / "data/pets").iloc[0]
     with ShardReader(tmp_path / "data/pets") as shards:
