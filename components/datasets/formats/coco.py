@@ -14,22 +14,20 @@ in which the files list the categories; ids may have gaps. Masks for --task segm
 from __future__ import annotations
 
 import io
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Required
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import ConfigDict, FailFast, TypeAdapter
-from typing_extensions import TypedDict
 
 from components.datasets.annotations import IGNORE, Mask
 from components.datasets.dataset import Dataset
-from components.datasets.export_rows import Place, check_splits, row_cells, write_images
+from components.datasets.formats._coco_json import SHAPE, CocoAnnotation, CocoFile, Id
+from components.datasets.formats._coco_writing import write_coco
 from components.datasets.reading import (
     Entry,
     Files,
@@ -55,50 +53,6 @@ log = logging.getLogger(__name__)
 #: What the first word of a JSON's name says is in it; `captions` has nothing that is read.
 _KINDS = ("instances", "panoptic", "person_keypoints", "labels", "stuff", "image_info", "captions")
 _EXPECTED = "expected an object with the lists images, annotations and categories"
-Id = int | str
-
-
-class _Rle(TypedDict):
-    counts: list[int] | str
-    size: tuple[int, int]
-
-
-class _Image(TypedDict, total=False):
-    id: Required[Id]
-    file_name: Required[str]
-    width: int | None
-    height: int | None
-
-
-class _Category(TypedDict):
-    id: int
-    name: str
-
-
-class _Segment(TypedDict):
-    id: int
-    category_id: int
-
-
-class _Annotation(TypedDict, total=False):
-    __pydantic_config__ = ConfigDict(allow_inf_nan=False)  # type: ignore[misc]
-    id: Id
-    image_id: Required[Id]
-    category_id: int
-    bbox: list[float] | None
-    segmentation: list[list[float]] | _Rle | None
-    iscrowd: int | None
-    file_name: str
-    segments_info: Annotated[list[_Segment], FailFast()]
-
-
-class _File(TypedDict, total=False):
-    images: Required[Annotated[list[_Image], FailFast()]]
-    annotations: Annotated[list[_Annotation], FailFast()]
-    categories: Annotated[list[_Category], FailFast()]
-
-
-_SHAPE = TypeAdapter(_File)
 
 
 @dataclass
@@ -134,7 +88,7 @@ class Coco:
         Raises:
             DataError: There is none, one is not COCO's, or they say nothing for the task.
         """
-        files = {name: parse_json(read_annotation(source, name), name, _SHAPE) for name in _chosen(_annotation_files(source), task)}
+        files = {name: parse_json(read_annotation(source, name), name, SHAPE) for name in _chosen(_annotation_files(source), task)}
         if not files:
             raise DataError(f"{source.uri}: found no COCO JSON; {_EXPECTED}")
         forms = {name: _form(name, content) for name, content in files.items()}
@@ -167,7 +121,7 @@ class Coco:
         Raises:
             DataError: A split is none of train, val and test, or an id is no name for a file.
         """
-        _write(dataset, out)
+        write_coco(dataset, out)
 
 
 def _annotation_files(source: Source) -> list[str]:
@@ -191,7 +145,7 @@ def _chosen(names: list[str], task: str | None) -> list[str]:
     return [name for name, kind in kinds.items() if kind in wanted or kind == "image_info"]
 
 
-def _form(name: str, content: _File) -> str:
+def _form(name: str, content: CocoFile) -> str:
     annotations = content.get("annotations", [])
     if any("segments_info" in annotation for annotation in annotations):
         return "panoptic"
@@ -209,7 +163,7 @@ def _images_of(source: Source, forms: Mapping[str, str]) -> Files:
     return Files(name for name in source.files() if is_image(name) and not stems.intersection(name.split("/")[:-1]))
 
 
-def _gather(name: str, content: _File, form: str, images: Files, records: dict[str, _Record]) -> Iterator[Quarantined]:
+def _gather(name: str, content: CocoFile, form: str, images: Files, records: dict[str, _Record]) -> Iterator[Quarantined]:
     """Add what a file says to the records by image; yield what has no image."""
     split = split_in(name, words=True)
     categories: dict[int, str] = {category["id"]: category["name"] for category in content.get("categories", [])}
@@ -244,7 +198,7 @@ def _gather(name: str, content: _File, form: str, images: Files, records: dict[s
         yield Quarantined(f"{name}#{_said(image_id)}", f"{count} annotations of an image id that {name} does not list")
 
 
-def _add(record: _Record, annotation: _Annotation, form: str, categories: Mapping[int, str]) -> None:
+def _add(record: _Record, annotation: CocoAnnotation, form: str, categories: Mapping[int, str]) -> None:
     def label_of(category: int | None) -> str:
         if category is None or category not in categories:
             raise DataError(f"category {_said(category)} is not among the categories")
@@ -324,72 +278,6 @@ def _log_lost_outlines(task: str, records: Iterable[_Record]) -> None:
 
 def _said(identity: Any) -> str:
     return "that is huge" if isinstance(identity, int) and abs(identity) > 10**20 else str(identity)
-
-
-def _write(dataset: Dataset, out: Path) -> None:
-    task, classes = dataset.info.task, dataset.info.classes
-    rows = list(row_cells(dataset))
-    check_splits(rows)
-    write_images(dataset, [Place(row.image_id, row.image_id) for row in rows], out)
-    categories = [{"id": index + 1, "name": name, "supercategory": ""} for index, name in enumerate(classes)]
-    (out / "annotations").mkdir(exist_ok=True)
-    for split in dict.fromkeys(row.split for row in rows):
-        parts: dict[str, dict[str, list[Any]]] = {}
-        for index, row in enumerate(rows):
-            if row.split != split:
-                continue
-            image = {"id": index + 1, "file_name": row.image_id, "width": row.width, "height": row.height}
-            kinds = ["labels"] if task == "classification" and row.label is not None else []
-            kinds += ["instances"] if row.boxes is not None else []
-            mask = dataset.mask(index) if row.has_mask else None
-            kinds += ["panoptic"] if mask is not None else []
-            for kind in kinds or ["image_info"]:
-                part = parts.setdefault(kind, {"images": [], "annotations": []})
-                part["images"].append(image)
-                if kind == "labels" and row.label is not None:
-                    part["annotations"].append({"id": index + 1, "image_id": index + 1, "category_id": classes.index(row.label) + 1})
-                elif kind == "instances":
-                    part["annotations"] += _instances(row, index + 1, len(part["annotations"]), classes)
-                elif kind == "panoptic" and mask is not None:
-                    stem = _stem("panoptic", split)
-                    part["annotations"].append(_panoptic(mask, index + 1, out / "annotations" / stem, f"{index + 1:012d}.png"))
-        for kind, part in parts.items():
-            path = out / "annotations" / f"{_stem(kind, split)}.json"
-            if path.exists():
-                raise DataError(f"an image is called annotations/{path.name}; COCO has its annotations there. Rename it")
-            path.write_text(json.dumps({"info": {}, "licenses": [], **part, "categories": categories}, allow_nan=False), encoding="utf-8")
-
-
-def _stem(kind: str, split: str | None) -> str:
-    return f"{kind}_{split}" if split else kind
-
-
-def _instances(row: Any, image_id: int, start: int, classes: list[str]) -> Iterator[dict[str, Any]]:
-    for number, ((x0, y0, x1, y1), label, ignore, rings) in enumerate(zip(row.boxes, row.labels, row.ignore, row.polygons, strict=True)):
-        yield {
-            "id": start + number + 1,
-            "image_id": image_id,
-            "category_id": classes.index(label) + 1,
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "area": (x1 - x0) * (y1 - y0),
-            "segmentation": rings,
-            "iscrowd": int(ignore),
-        }
-
-
-def _panoptic(mask: Mask, image_id: int, folder: Path, file_name: str) -> dict[str, Any]:
-    """Write a mask as a panoptic PNG, one segment a class, and return its annotation."""
-    folder.mkdir(parents=True, exist_ok=True)
-    segments = []
-    for value in (value for value in np.unique(mask).tolist() if value != IGNORE):
-        ys, xs = np.nonzero(mask == value)
-        x, y = int(xs.min()), int(ys.min())
-        box = [x, y, int(xs.max()) + 1 - x, int(ys.max()) + 1 - y]
-        segments.append({"id": value + 1, "category_id": value + 1, "bbox": box, "area": len(xs), "iscrowd": 0})
-    pixels = np.zeros((*mask.shape, 3), dtype=np.uint8)
-    pixels[..., 0] = np.where(mask == IGNORE, 0, mask + 1)
-    Image.fromarray(pixels).save(folder / file_name)
-    return {"image_id": image_id, "file_name": file_name, "segments_info": segments}
 
 
 plugin = Coco()
