@@ -191,6 +191,22 @@ class Distiller(Protocol):
         ...
 
 
+@runtime_checkable
+class Rescaler(Protocol):
+    """A task that can learn from images of several sizes (`multi_scale`); a task may have it."""
+
+    size_step: int
+    """Its networks take images whose sides are multiples of it."""
+
+    def build_model(self, spec: ModelSpec) -> nn.Module:
+        """As in `Task`."""
+        ...
+
+    def rescale(self, targets: Any, from_hw: tuple[int, int], to_hw: tuple[int, int]) -> Any:
+        """Return the targets of a batch, as `Task.augment` returns them, whose images were resized from one height and width to another."""
+        ...
+
+
 class Postprocess(Protocol):
     """The torch-free half of `Task.predict`: what stands behind an artifact's graph."""
 

@@ -53,6 +53,7 @@ class Classification:
 
     name = "classification"
     postprocess = served.plugin
+    size_step = 4
 
     def model_names(self) -> Sequence[str]:
         """Return the names of the networks."""
@@ -90,6 +91,10 @@ class Classification:
         if mixing is None:
             return images, targets
         return images, MixedLabels(targets, targets[mixing.partner], mixing.kept)
+
+    def rescale(self, targets: Labels, from_hw: tuple[int, int], to_hw: tuple[int, int]) -> Labels:  # noqa: ARG002 - the seam's signature
+        """Return the targets: they know no pixels."""
+        return targets
 
     def loss_options(self, settings: Mapping[str, Any], targets: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
         """Return label smoothing and the class weights (C,), whose mean over the training images is one.

@@ -57,6 +57,7 @@ class Detection:
 
     name = "detection"
     postprocess = served.plugin
+    size_step = 32
 
     def model_names(self) -> Sequence[str]:
         """Return the names of the networks."""
@@ -103,6 +104,11 @@ class Detection:
         found = objects.moved(objects.in_mosaic(targets, mosaic), motion, height, width)
         images, mixing = mix(images, policy, generator)
         return images, objects.mixed(found, mixing)
+
+    def rescale(self, targets: Objects, from_hw: tuple[int, int], to_hw: tuple[int, int]) -> Objects:
+        """Return the objects with their boxes at the other size."""
+        scale = torch.tensor([to_hw[1] / from_hw[1], to_hw[0] / from_hw[0]] * 2, device=targets.boxes_xyxy.device)
+        return targets._replace(boxes_xyxy=targets.boxes_xyxy * scale)
 
     def loss_options(self, settings: Mapping[str, Any], targets: Sequence[Truth], classes: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002 - the seam's signature
         """Return what the parts `label` and `box` of the loss weigh, where they are set; the detector knows what else they do.

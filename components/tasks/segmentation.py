@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from components.datasets.masks import IGNORE, Mask
 from components.datasets.policy import Policy
@@ -51,6 +52,7 @@ class Segmentation:
 
     name = "segmentation"
     postprocess = served.plugin
+    size_step = 4
 
     def model_names(self) -> Sequence[str]:
         """Return the names of the networks."""
@@ -88,6 +90,10 @@ class Segmentation:
         if mixing is not None and mixing.taken is not None:
             masks = torch.where(mixing.taken[:, 0], masks[mixing.partner], masks)
         return paste_classes(images, masks, policy.copy_paste, IGNORE, generator)
+
+    def rescale(self, targets: torch.Tensor, from_hw: tuple[int, int], to_hw: tuple[int, int]) -> torch.Tensor:  # noqa: ARG002 - the seam's signature
+        """Return the masks at the other size, each pixel with the value of the nearest."""
+        return functional.interpolate(targets[:, None].float(), to_hw, mode="nearest-exact")[:, 0].to(targets.dtype)
 
     def loss_options(self, settings: Mapping[str, Any], targets: Sequence[Mask], classes: Sequence[str]) -> dict[str, Any]:
         """Return what each loss weighs (cross-entropy alone where nothing is said), and the class weights (C,), whose mean over the pixels is one.

@@ -11,9 +11,11 @@ from torch import nn
 
 from components.datasets.policy import Policy
 from components.errors import InputError
+from components.networks.augmentation import unmixed
 from components.training.distillation import Distillation
 from components.training.feed import Feed, derived_seed
-from components.training.optimizers import ParameterPlan, freeze
+from components.training.multi_scale import MultiScale
+from components.training.optimizers import ParameterPlan, freeze, freeze_norms
 from components.training.options import FitOptions
 from components.training.out_of_memory import is_out_of_memory, out_of_memory
 from components.training.problem import Problem
@@ -53,7 +55,9 @@ class Learner:
         distillation: Distillation | None,
         description: str,
     ) -> None:
-        self._task, self._options, self._policy, self._plan = problem.task, options, policy, plan
+        self._task, self._options, self._plan = problem.task, options, plan
+        self._policy, self._mixing_policy, self._last_mixing_epoch = policy, policy, round(policy.mixed_epochs * options.epochs)
+        self._multi_scale = MultiScale.of(problem, options)
         self._runtime, self._distillation, self._description = runtime, distillation, description
         self._loss_options = problem.task.loss_options(options.model_dump(), targets, problem.spec.classes)
         self._num_batches = feed.num_batches
@@ -65,9 +69,12 @@ class Learner:
         self.state = TrainingState.begin(problem.model, options, plan, feed.num_batches, runtime.device)
 
     def begin_epoch(self) -> None:
-        """Make the network ready for learning in the epoch that is on."""
+        """Make the network ready for learning in the epoch that is on, and choose its policy."""
         self.state.model.train()
         freeze(self.state.model, self._plan, self.state.epoch)
+        if self._options.batch_norm == "frozen":
+            freeze_norms(self.state.model)
+        self._policy = self._mixing_policy if self.state.epoch <= self._last_mixing_epoch else unmixed(self._mixing_policy)
 
     def learn(self, images_NCHW: torch.Tensor, targets: Sequence[Any], number: int) -> bool:
         """Take a batch in; tell whether an optimiser step ended with it.
@@ -125,6 +132,8 @@ class Learner:
         self._runtime.seed(seed)
         self._generator.manual_seed(seed)
         images, wanted = self._task.augment(images_NCHW, self._task.collate(targets, self._runtime.device), self._policy, self._generator)
+        if self._multi_scale:
+            images, wanted = self._multi_scale(images, wanted, seed)
         loss = self._distillation.loss if self._distillation else self._task.loss
         with self._runtime.autocast():
             return loss(model, self._runtime.images(images), wanted, self._loss_options)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from components.errors import ConfigError
 from components.training.options import FitOptions
 
 
@@ -92,3 +93,22 @@ def freeze(model: nn.Module, plan: ParameterPlan, epoch: int) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.weight is not None:
             module.train(module.weight.requires_grad)
+
+
+def freeze_norms(model: nn.Module) -> None:
+    """Let batch normalisation be a constant scale and shift of each channel, in place, as He et al. 2016 (arXiv:1512.03385, A) train detectors.
+
+    Running statistics and affine parameters stay as they are: those of a few images are noise.
+
+    Args:
+        model: In training mode.
+
+    Raises:
+        ConfigError: No image has been through its norms yet.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    means = [module.running_mean for module in norms if module.running_mean is not None]
+    if means and not any(bool(mean.any()) for mean in means):
+        raise ConfigError("batch_norm: found frozen; these norms have seen no image yet. Start from trained weights (train.init), or set it to train")
+    for module in norms:
+        module.eval().requires_grad_(False)

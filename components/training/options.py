@@ -49,6 +49,12 @@ class LoopOptions(BaseModel):
     loss: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={}, description="by the name of a part of the task's loss what it weighs; empty: the task's own"
     )
+    multi_scale: list[Annotated[float, Field(gt=0, le=4)]] = Field(
+        default=[1.0, 1.0], min_length=2, max_length=2, description="range of factors of the image size, one drawn for each batch; [1, 1]: off"
+    )
+    batch_norm: Literal["train", "frozen"] = Field(
+        default="train", description="frozen: statistics, scale and shift stay as they started: for batches of a few images, from trained weights"
+    )
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: off")
     clip_norm: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0: off")
     patience: int = Field(default=0, ge=0, description="epochs without a better validation before stopping; 0: never")
@@ -66,6 +72,13 @@ class LoopOptions(BaseModel):
     def _warmup_fits(self) -> Self:
         if self.epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs; make it smaller")
+        return self
+
+    @model_validator(mode="after")
+    def _multi_scale_is_a_range(self) -> Self:
+        low, high = self.multi_scale
+        if not low <= 1 <= high:
+            raise ValueError(f"multi_scale [{low:g}, {high:g}] has to hold 1, the size that validation judges, for example [0.75, 1.25]")
         return self
 
 

@@ -109,7 +109,8 @@ def choose_runtime(options: FitOptions, model: nn.Module, multiply_adds: int) ->
         precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     else:
         precision = "bf16" if cpu_has_bf16() and not _has_depthwise_convolutions(model) else "float32"
-    compiled = (device.type == "cuda" and _can_compile()) if options.compile == "auto" else options.compile == "on"
+    several_sizes = options.multi_scale[0] != options.multi_scale[1]  # each would be compiled for itself
+    compiled = (device.type == "cuda" and _can_compile() and not several_sizes) if options.compile == "auto" else options.compile == "on"
     small = device.type == "cpu" and multiply_adds * options.batch_size <= ONE_THREAD_MULTIPLY_ADDS
     num_threads = options.num_threads if options.num_threads != "auto" else 1 if small else torch.get_num_threads()
     return Runtime(device, precision, channels_last, compiled, num_threads)

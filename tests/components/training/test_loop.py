@@ -14,7 +14,7 @@ from torch import nn
 
 from components.datasets.policy import Policy
 from components.datasets.prepared import PreparedSplit
-from components.errors import DataError, InputError
+from components.errors import ConfigError, DataError, InputError
 from components.protocols import Context, NullTracker
 from components.training.optimizers import ParameterGroup
 
@@ -126,6 +126,42 @@ def test_parts_learn_at_their_rate_from_their_epoch(problem: Any) -> None:
     assert changed == set(head)  # not even the norms' statistics
     problem.fit(model, epochs=2, plan=[ParameterGroup(head, 0.01), ParameterGroup(rest, 0.01, from_epoch=2)])
     assert not torch.equal(model.state_dict()["network.stem.0.weight"], before["network.stem.0.weight"])
+
+
+def test_frozen_norms_stay_as_they_started_while_the_rest_learns(problem: Any) -> None:
+    with pytest.raises(ConfigError, match=r"batch_norm: found frozen; these norms have seen no image yet\. Start from trained weights"):
+        problem.fit(problem.model(), batch_norm="frozen")
+    model = problem.model()
+    problem.fit(model, epochs=1)
+    before = weights_of(model)
+    problem.fit(model, epochs=1, batch_norm="frozen", ema=0.9, weight_decay=0.1)
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    norms = {name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    assert norms
+    assert changed == {name for name in before if name.rpartition(".")[0] not in norms}
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_images_are_mixed_in_the_epochs_that_the_policy_says(problem: Any) -> None:
+    seen: list[Policy] = []
+
+    class Watching:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(problem_task, name)
+
+        def augment(self, images: torch.Tensor, targets: Any, policy: Policy, generator: torch.Generator) -> Any:
+            seen.append(policy)
+            return problem_task.augment(images, targets, policy, generator)
+
+    problem_task = problem.task
+    problem.task = Watching()
+    policy = Policy(mixup=0.2, crop=0.1)
+    problem.fit(problem.model(), epochs=5, batch_size=96, policy=policy.model_copy(update={"mixed_epochs": 0.6}))
+    assert [each.mixup for each in seen] == [0.2, 0.2, 0.2, 0.0, 0.0]
+    assert {each.crop for each in seen} == {0.1}
+    seen.clear()
+    problem.fit(problem.model(), epochs=1, batch_size=96, policy=policy)
+    assert [each.mixup for each in seen] == [0.2]
 
 
 def test_a_loss_that_is_no_number_stops_at_once_and_names_the_step(problem: Any) -> None:
