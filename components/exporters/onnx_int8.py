@@ -9,7 +9,7 @@ Integer-Arithmetic-Only Inference".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ from torch import nn
 
 from components import progress
 from components.errors import InputError
+from components.exporters._float_tails import error, in_float, tails
 from components.exporters._onnx_graph import INPUT, save, write_onnx
 from components.serving.onnx_runner import OnnxRunner
 
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 _BATCH = 16
-_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+#: Calibration images on which the error of a tail is measured.
+_NUM_TRIED = 32
 #: Normalisations that no convolution absorbed, and softmax, have no integer form that is faster, and lose much in one.
 _IN_FLOAT = {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "Softmax"}
 
@@ -50,55 +52,61 @@ class OnnxInt8:
     needs_calibration = True
 
     def export(self, graph: nn.Module, example_NHWC: torch.Tensor, calibration_NHWC: Array | None, metadata: Mapping[str, str], path: Path) -> None:
-        """Write the graph in float32, fuse it, let it read bytes, quantise it; see `Exporter.export`."""
+        """Write the graph in float32, fuse it, let it read bytes, quantise it but for the tails that need float; see `Exporter.export`."""
         if calibration_NHWC is None or not len(calibration_NHWC):
             raise InputError("INT8 needs training images to calibrate on; there are none")
         with TemporaryDirectory(dir=path.parent) as folder:
-            plain, fused, quantised = (Path(folder) / f"{name}.onnx" for name in ("plain", "fused", "quantised"))
+            plain, fused = (Path(folder) / f"{name}.onnx" for name in ("plain", "fused"))
             write_onnx(graph, example_NHWC, {}, plain)
             quant_pre_process(str(plain), str(fused), skip_symbolic_shape=True)
             model = read_uint8(onnx.load(fused))
             onnx.save(model, fused)
             with progress.bar("calibrate INT8", len(calibration_NHWC)) as bar:
-                quantize_static(
-                    str(fused),
-                    str(quantised),
-                    _Batches(calibration_NHWC, bar),
-                    quant_format=QuantFormat.QDQ,
-                    nodes_to_exclude=float_tail(model.graph),
-                    op_types_to_quantize=sorted((set(QDQRegistry) | set(QLinearOpsRegistry)) - _IN_FLOAT),
-                    per_channel=True,
-                    activation_type=QuantType.QUInt8,
-                    weight_type=QuantType.QInt8,
-                    calibrate_method=CalibrationMethod.MinMax,
-                )
-            save(onnx.load(quantised), metadata, path)
+                attempt = _Attempt(Path(folder), _Batches(calibration_NHWC, bar))
+                attempt.quantise(())
+            some = calibration_NHWC[:: -(-len(calibration_NHWC) // _NUM_TRIED)]
+            expected = OnnxRunner(fused)(some)
+
+            def errors(nodes: Sequence[str]) -> dict[str, float]:
+                found = OnnxRunner(attempt.quantise(nodes))(some)
+                return {name: error(found[name], expected[name]) for name in expected}
+
+            save(onnx.load(attempt.quantise(in_float(tails(model.graph), errors))), metadata, path)
 
     def runner(self, path: Path, num_threads: int) -> OnnxRunner:
         """Load a written file; see `Exporter.runner`."""
         return OnnxRunner(path, num_threads)
 
 
-def float_tail(graph: Any) -> list[str]:
-    """Return the names of the nodes that stay in float: what is computed behind the last layers with weights, and those layers.
+@dataclass(frozen=True)
+class _Attempt:
+    """Quantises the fused graph of a folder, calibrating once.
 
-    A detector's distances reach from a fraction of a pixel to the whole image, its scores crowd near zero, and the class of a pixel hangs on which of
-    two logits is larger: in 256 steps much of that is lost, and the layers that make them are cheap. Where the last layers give the outputs
-    themselves, as a classifier's do, nothing stays.
+    Attributes:
+        folder: Holds fused.onnx; takes the ranges and what is written.
+        images: To calibrate on.
     """
-    makers = {name: node for node in graph.node for name in node.output}
-    ahead = [makers[output.name] for output in graph.output if output.name in makers]
-    if all(node.op_type in _WEIGHTED for node in ahead):
-        return []
-    found: dict[str, None] = {}
-    while ahead:
-        node = ahead.pop()
-        if node.name in found:
-            continue
-        found[node.name] = None
-        if node.op_type not in _WEIGHTED:
-            ahead += [makers[name] for name in node.input if name in makers]
-    return list(found)
+
+    folder: Path
+    images: _Batches
+
+    def quantise(self, in_float: Sequence[str]) -> Path:
+        """Return the graph in eight bits but for the nodes of these names."""
+        out = self.folder / "quantised.onnx"
+        quantize_static(
+            str(self.folder / "fused.onnx"),
+            str(out),
+            self.images,
+            quant_format=QuantFormat.QDQ,
+            nodes_to_exclude=list(in_float),
+            op_types_to_quantize=sorted((set(QDQRegistry) | set(QLinearOpsRegistry)) - _IN_FLOAT),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            calibration_cache_path=self.folder / "ranges.json",
+        )
+        return out
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]

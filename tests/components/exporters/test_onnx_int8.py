@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from components.errors import InputError
-from components.exporters.onnx_int8 import float_tail, plugin, read_uint8
+from components.exporters.onnx_int8 import plugin, read_uint8
 from components.serving.onnx_runner import OnnxRunner
 
 MEANS, STDS = [0.2, 0.5, 0.9], [0.1, 0.2, 0.3]
@@ -92,13 +92,3 @@ def test_weights_are_eight_bits_per_channel(tmp_path: Path) -> None:
 def test_no_calibration_images_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="training images to calibrate"):
         plugin.export(Network(MEANS, 1), torch.zeros((2, 12, 12, 3), dtype=torch.uint8), None, {}, tmp_path / "model.onnx")
-
-
-def test_only_what_is_computed_behind_the_last_layers_stays_in_float() -> None:
-    def node(kind: str, source: list[str], target: str) -> onnx.NodeProto:
-        return onnx.helper.make_node(kind, source, [target], name=target)
-
-    nodes = [node("Conv", ["x"], "body"), node("Conv", ["body"], "head"), node("Conv", ["body"], "other"), node("Sigmoid", ["head"], "scores")]
-    outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("scores", "other")]
-    assert set(float_tail(onnx.helper.make_graph(nodes, "g", [], outputs))) == {"scores", "head", "other"}
-    assert float_tail(onnx.helper.make_graph(nodes[:3], "g", [], outputs[1:])) == []
