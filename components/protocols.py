@@ -5,6 +5,7 @@
 | `Task`          | what is learnt (torch)                         | tasks/NAME.py, `task.name`             |
 | `Evaluator`     | a task's targets and metrics, torch-free       | evaluation/metrics/NAME.py, `task.name`|
 | `Figures`       | a task's figures of an evaluation              | evaluation/figures/NAME.py, `task.name`|
+| `Answers`       | what of a prediction can be explained (torch)  | explanation/answers/NAME.py, `task.name`|
 | `Postprocess`   | an artifact's outputs → predictions, torch-free| serving/postprocess/NAME.py, `task.name`|
 | `DatasetFormat` | a foreign layout, read; written by some        | datasets/formats/NAME.py, `--format`   |
 | `Exporter`      | a graph written in a deployable form           | exporters/NAME.py, `export.formats`    |
@@ -188,6 +189,49 @@ class Distiller(Protocol):
             options: As in `Task.loss`.
             temperature: Softens both networks' outputs; the distance keeps its scale whatever it is.
         """
+        ...
+
+
+class Answer(NamedTuple):
+    """One thing that a prediction says and that can be explained: the class of an image, a box, the pixels of a class.
+
+    Attributes:
+        label: The class index that it names.
+        part: The prediction with this in it, in the network's pixels, of the same form.
+    """
+
+    label: int
+    part: Any
+
+
+class Support(NamedTuple):
+    """How far images bear an answer out.
+
+    Attributes:
+        logits: float (N,), what a gradient is taken of: it goes on rising where a score is all but 1.
+        scores: float (N,), 0..1, for people.
+    """
+
+    logits: torch.Tensor
+    scores: torch.Tensor
+
+
+class Answers(Protocol):
+    """What of a task's predictions can be explained; apart from `Task`, so that a changed explanation never re-trains. A task may do without."""
+
+    have_places: bool
+    """Whether an answer is about one place (a box): a heat map then has to tell it from other places that show the same."""
+
+    def of(self, prediction: Any, classes: Sequence[str]) -> Sequence[Answer]:
+        """Return what a prediction in the network's pixels says, the most important first; nothing where nothing was found."""
+        ...
+
+    def support(self, model: nn.Module, images_NCHW: torch.Tensor, answer: Answer) -> Support:
+        """Return how far each image, float in 0..1, bears out the same answer; gradients go through to the network's features."""
+        ...
+
+    def feature_layers(self, model: nn.Module, images_NCHW: torch.Tensor) -> Sequence[str]:
+        """Return the names of the modules whose outputs (N, channels, h, w) an answer is read from: the last feature map, or those of a pyramid."""
         ...
 
 
