@@ -34,19 +34,20 @@ def measure(image: Image.Image) -> Measures:
     return Measures(brightness=mean / 255, contrast=variance**0.5 / 255, sharpness=roughness / 255**2)
 
 
-def _laplacian_sums(luma: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
+def _laplacian_sums(luma: npt.NDArray[np.uint8 | np.int16]) -> tuple[int, int, int]:
     """Return of how many pixels with four neighbours the Laplacian was taken, and the sums of it and of its square over them."""
     height, width = luma.shape
     if height < 3 or width < 3:
         return 0, 0, 0
     step = max(1, height * width // _MOST_PIXELS)
-    rows = luma[1:-1:step].astype(np.int16)
+    if step <= 2:  # every row is used, most of them as a neighbour, too
+        luma = luma.astype(np.int16)
+    above, rows, below = (luma[first : height - 2 + first : step].astype(np.int16, copy=False) for first in range(3))
     laplacian = rows[:, 1:-1] * np.int16(-4)
-    for neighbours in (luma[:-2:step, 1:-1], luma[2::step, 1:-1], rows[:, :-2], rows[:, 2:]):
+    for neighbours in (above[:, 1:-1], below[:, 1:-1], rows[:, :-2], rows[:, 2:]):
         laplacian += neighbours
-    squares = laplacian.astype(np.int32)
-    squares *= squares
-    return laplacian.size, int(laplacian.sum(dtype=np.int64)), int(squares.sum(dtype=np.int64))
+    values = laplacian.ravel().astype(np.float64)  # sums of whole numbers below 2**53, which are exact in any order
+    return values.size, int(values.sum()), int(values @ values)
 
 
 def _moments(count: int, first: int, second: int) -> tuple[float, float]:
