@@ -56,7 +56,7 @@ def prepared() -> Prepared:
 def spec_of(model: str, options: dict[str, object]) -> ModelSpec:
     """Return the spec of a network on the prepared data."""
     record = prepared().record
-    preprocess = Preprocess(size_hw=(TASK.image_size, TASK.image_size), channels=record.channels, resize=record.resize)
+    preprocess = Preprocess(size_hw=TASK.size_hw, channels=record.channels, resize=record.resize)
     return ModelSpec(
         task="classification",
         model=model,

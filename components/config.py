@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -29,15 +29,39 @@ class DataConfig(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
+def _image_size(value: object) -> object:
+    sides = value if isinstance(value, list) else [value, value]
+    if len(sides) != 2 or not all(type(side) is int and 4 <= side <= 4096 for side in sides):
+        raise ValueError("expected pixels, 4 to 4096: one number for height and width, or [height, width]")
+    return value
+
+
+ImageSize = Annotated[int | list[int], BeforeValidator(_image_size)]
+
+
 class TaskConfig(Section):
     """What is learnt, and the form in which every step after `augment` sees an image."""
 
     section: ClassVar[str] = "task"
     name: str
-    image_size: int = Field(ge=4, le=4096, description="height and width in pixels")
-    finetune_image_size: int | None = Field(default=None, ge=4, le=4096, description="null: as image_size")
+    image_size: ImageSize = Field(description="height and width in pixels, or [height, width]: the aspect ratio that most images have wastes least")
+    finetune_image_size: ImageSize | None = Field(default=None, description="null: as image_size")
     channels: Literal[1, 3] = 3
     resize: Literal["stretch", "crop", "letterbox"] = "stretch"
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels while training."""
+        return _sides(self.image_size)
+
+    @property
+    def finetune_size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels from finetune on."""
+        return _sides(self.finetune_image_size or self.image_size)
+
+
+def _sides(size: int | list[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 SectionT = TypeVar("SectionT", bound=Section)

@@ -83,7 +83,7 @@ class PreparedRecord(Record):
     classes: list[str]
     channels: Literal[1, 3]
     resize: Literal["stretch", "crop", "letterbox"]
-    sizes: list[int] = Field(description="image sizes in pixels that are stored, the training size first")
+    sizes: list[tuple[int, int]] = Field(description="heights and widths in pixels that are stored, the training size first")
     mean: list[float] = Field(description="per channel over the training images, of values in 0..1")
     std: list[float]
     counts: dict[str, int] = Field(description="images per split: train, val, test")

@@ -82,7 +82,7 @@ def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sides = dict(zip(("train", "val", "test"), np.split(shuffled, [1100, 1400]), strict=True))
     folder = tmp_path_factory.mktemp("prepared")
     for name, side in sides.items():
-        write_split(folder / name, rows.iloc[side].reset_index(drop=True), [{16: images[side]}], {16: images[side].shape})
+        write_split(folder / name, rows.iloc[side].reset_index(drop=True), [{(16, 16): images[side]}], {(16, 16): images[side].shape})
     np.save(folder / "train" / ORDER, np.arange(len(sides["train"]), dtype=np.int64))
     scaled = images[sides["train"]] / 255
     record = PreparedRecord(
@@ -91,7 +91,7 @@ def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         classes=[str(digit) for digit in range(10)],
         channels=1,
         resize="stretch",
-        sizes=[16],
+        sizes=[(16, 16)],
         mean=[float(scaled.mean())],
         std=[float(scaled.std())],
         counts={name: len(side) for name, side in sides.items()},

@@ -2,7 +2,7 @@
 
 prepared.json   policy.json
 {train,val,test}/rows.parquet            image_id, sha256, label, metadata columns
-{train,val,test}/images-{size}.npy       uint8 (N, size, size, C)
+{train,val,test}/images-{H}x{W}.npy      uint8 (N, H, W, C)
 train/order.npy                          int64: the images of one epoch; rare classes repeated
 """
 
@@ -35,7 +35,7 @@ class PreparedSplit:
     """One side of the data at one size.
 
     Attributes:
-        images: uint8 (N, size, size, C), memory-mapped.
+        images: uint8 (N, H, W, C), memory-mapped.
         rows: image_id, sha256, label and the metadata columns; row n belongs to image n.
         order: int64, the indices of one epoch before shuffling; in train a rare class's images may stand several times.
     """
@@ -67,22 +67,23 @@ class Prepared:
             raise DataError(f"{path / POLICY} cannot be read: {error}; run augment again") from None
         return cls(path=path, record=record, policy=policy)
 
-    def split(self, name: str, size: int | None = None) -> PreparedSplit:
+    def split(self, name: str, size_hw: tuple[int, int] | None = None) -> PreparedSplit:
         """Return one side.
 
         Args:
             name: train, val or test.
-            size: Height and width in pixels, one of `record.sizes`; None: the training size.
+            size_hw: Height and width in pixels, one of `record.sizes`; None: the training size.
 
         Raises:
             DataError: There is no such size, or a file is missing or damaged.
         """
-        size = self.record.sizes[0] if size is None else size
-        if size not in self.record.sizes:
-            raise DataError(f"{self.path} holds images of {self.record.sizes} pixels, not {size}; set task.image_size and run augment again")
+        size_hw = self.record.sizes[0] if size_hw is None else size_hw
+        if size_hw not in self.record.sizes:
+            stored = " and ".join(f"{height}×{width}" for height, width in self.record.sizes)
+            raise DataError(f"{self.path} holds images of {stored} pixels, not {size_hw[0]}×{size_hw[1]}; set task.image_size and run augment again")
         folder = self.path / name
         try:
-            images = np.load(images_file(folder, size), mmap_mode="r", allow_pickle=False)
+            images = np.load(images_file(folder, size_hw), mmap_mode="r", allow_pickle=False)
             rows = text_columns_as_objects(pq.read_table(folder / ROWS))
             order = np.load(folder / ORDER, allow_pickle=False) if name == "train" else np.arange(len(rows), dtype=np.int64)
         except (OSError, ValueError, pa.ArrowException) as error:
@@ -92,12 +93,14 @@ class Prepared:
         return PreparedSplit(images=images, rows=rows, order=order)
 
 
-def images_file(folder: Path, size: int) -> Path:
+def images_file(folder: Path, size_hw: tuple[int, int]) -> Path:
     """Return where the images of one side and size stand."""
-    return folder / f"images-{size}.npy"
+    return folder / f"images-{size_hw[0]}x{size_hw[1]}.npy"
 
 
-def write_split(folder: Path, rows: pd.DataFrame, batches: Iterable[Mapping[int, Pixels]], shapes: Mapping[int, tuple[int, ...]]) -> None:
+def write_split(
+    folder: Path, rows: pd.DataFrame, batches: Iterable[Mapping[tuple[int, int], Pixels]], shapes: Mapping[tuple[int, int], tuple[int, ...]]
+) -> None:
     """Write one side.
 
     The files are written, not mapped: a full disk then is an error and no signal that ends the process.
@@ -105,11 +108,11 @@ def write_split(folder: Path, rows: pd.DataFrame, batches: Iterable[Mapping[int,
     Args:
         folder: The side's folder.
         rows: One row an image.
-        batches: By size the next images, uint8 (n, size, size, C); together they are as many as the rows.
-        shapes: By size the shape of all images.
+        batches: By height and width the next images, uint8 (n, H, W, C); together they are as many as the rows.
+        shapes: Likewise the shape of all images.
     """
     folder.mkdir(parents=True)
-    files: dict[int, BinaryIO] = {}
+    files: dict[tuple[int, int], BinaryIO] = {}
     try:
         for size, shape in shapes.items():
             files[size] = images_file(folder, size).open("wb")

@@ -27,14 +27,14 @@ def model_names() -> list[str]:
     return sorted({*NETWORKS, *torchvision_names()})
 
 
-def build(name: str, num_classes: int, channels: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
+def build(name: str, num_classes: int, channels: int, size_hw: tuple[int, int], options: Mapping[str, Any]) -> nn.Module:
     """Return a network with random weights.
 
     Args:
         name: One of `model_names`.
         num_classes: Logits.
         channels: Of the images; the first layer of torchvision's models is made to fit.
-        image_size: Height and width in pixels, for networks that need to know it (vision transformers).
+        size_hw: Of the images in pixels, for networks that need to know it (vision transformers).
         options: Arguments of the network's own constructor, for example ``{"width": 16}`` or ``{"dropout": 0.2}``.
 
     Raises:
@@ -46,10 +46,10 @@ def build(name: str, num_classes: int, channels: int, image_size: int, options: 
         if name in NETWORKS:
             _check_options(name, NETWORKS[name], options)
             return NETWORKS[name](num_classes, channels, **options)
-        return _torchvision_model(name, num_classes, channels, image_size, options)
+        return _torchvision_model(name, num_classes, channels, size_hw, options)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         given = f" with model_options {dict(options)}" if options else ""
-        raise ConfigError(f"model {name}{given} at {image_size} px cannot be built: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"model {name}{given} at {size_hw[0]}×{size_hw[1]} px cannot be built: {' '.join(str(error).split())}") from error
 
 
 def _check_options(name: str, builder: Any, options: Mapping[str, Any]) -> None:
@@ -59,16 +59,18 @@ def _check_options(name: str, builder: Any, options: Mapping[str, Any]) -> None:
             raise unknown_name(f"option of model {name}", option, known)
 
 
-def _torchvision_model(name: str, num_classes: int, channels: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
+def _torchvision_model(name: str, num_classes: int, channels: int, size_hw: tuple[int, int], options: Mapping[str, Any]) -> nn.Module:
     import torchvision
 
     arguments: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         arguments = {"aux_logits": False, "init_weights": True}  # one output in training too: the loop knows no auxiliary heads
     elif name.startswith("vit_"):
-        arguments = {"image_size": image_size}
+        if size_hw[0] != size_hw[1]:
+            raise ValueError("it takes squares only")
+        arguments = {"image_size": size_hw[0]}
     elif name.startswith("maxvit"):
-        arguments = {"input_size": (image_size, image_size)}
+        arguments = {"input_size": size_hw}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         model = cast(nn.Module, torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments | dict(options)))

@@ -43,7 +43,7 @@ def eager_reference(model: nn.Module, spec: ModelSpec, prepared: Prepared) -> Re
     Raises:
         DataError: The test split is empty.
     """
-    test = prepared.split("test", spec.preprocess.size_hw[0])
+    test = prepared.split("test", spec.preprocess.size_hw)
     if not len(test.rows):
         raise DataError(f"{prepared.path}: the test split is empty; an artifact is proven on real test images. Raise split.shares.test")
     task = plugin("components.tasks", "task", spec.task)

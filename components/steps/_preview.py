@@ -39,7 +39,7 @@ def draw_preview(prepared: Prepared, policy: Policy, path: Path) -> None:
     shown = [", ".join(sorted(names)) for names in classes_shown(train.rows, record.classes)]
     chosen = _different(shown)
     rows, images_NHWC = train.rows.iloc[chosen], np.ascontiguousarray(train.images[chosen])
-    preprocess = Preprocess(size_hw=(record.sizes[0], record.sizes[0]), channels=record.channels, resize=record.resize)
+    preprocess = Preprocess(size_hw=record.sizes[0], channels=record.channels, resize=record.resize)
     targets = task.place(evaluator.targets(rows), sizes_of(rows, preprocess), preprocess)
     versions = [(images_NHWC, targets), *(_version(task, images_NHWC, targets, policy, seed) for seed in range(_NUM_VERSIONS))]
     images: list[Pixels | None] = []

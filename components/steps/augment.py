@@ -21,7 +21,7 @@ from components.datasets.dataset import with_masks
 from components.datasets.manifest import dataset_ref, given_annotations, metadata_columns, read_dataset, read_manifest
 from components.datasets.parallel import map_batches, num_threads_for
 from components.datasets.policy import Policy
-from components.datasets.prepared import ORDER, POLICY, RECORD, SPLITS, Prepared, write_split
+from components.datasets.prepared import ORDER, POLICY, RECORD, SPLITS, Prepared, images_file, write_split
 from components.datasets.shards import ShardReader
 from components.datasets.splits import read_splits
 from components.errors import ConfigError, DataError
@@ -33,8 +33,8 @@ from components.steps._preview import draw_preview
 
 log = logging.getLogger(__name__)
 
-Images = dict[int, npt.NDArray[np.uint8]]
-"""By size a batch of images, uint8 (n, size, size, C)."""
+Images = dict[tuple[int, int], npt.NDArray[np.uint8]]
+"""By height and width a batch of images, uint8 (n, H, W, C)."""
 
 _BATCH = 64
 _EXPONENTS = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
@@ -72,13 +72,13 @@ def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, o
     sides = read_splits(splits)
     if list(sides.index) != list(frame["image_id"]):
         raise DataError(f"{splits} is about other images than {data} holds now; run split again")
-    sizes = list(dict.fromkeys([task.image_size, task.finetune_image_size or task.image_size]))
+    sizes = list(dict.fromkeys([task.size_hw, task.finetune_size_hw]))
     kept = ["image_id", "sha256", "height", "width", *given_annotations(frame), *metadata_columns(frame)]
     rows = {side: frame[(sides == side).to_numpy()].reset_index(drop=True) for side in SPLITS}
     with replacing(out) as folder:
         with ShardReader(data) as shards, bar("prepare images", sum(len(part) for part in rows.values())) as progress:
             for side, part in rows.items():
-                shapes = {size: (len(part), size, size, task.channels) for size in sizes}
+                shapes = {size: (len(part), *size, task.channels) for size in sizes}
                 whole = with_masks(part, shards)
                 columns = [*kept, *(column for column in (MASK_PNG,) if column in whole)]
                 write_split(folder / side, whole[columns], _counted(_prepared(part, shards, task, sizes), progress), shapes)
@@ -88,7 +88,7 @@ def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, o
             _refuse_unseen(shown, info.classes)
         np.save(folder / "train" / ORDER, balanced_order(shown, config.balance))
         (folder / POLICY).write_text(json.dumps(config.policy.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        mean, std = _statistics(np.load(folder / "train" / f"images-{task.image_size}.npy", mmap_mode="r"))
+        mean, std = _statistics(np.load(images_file(folder / "train", task.size_hw), mmap_mode="r"))
         record = PreparedRecord(
             task=task.name,
             dataset=dataset_ref(data, frame),
@@ -105,7 +105,11 @@ def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, o
         with replacing(preview) as pictures:
             pictures.mkdir(parents=True)
             draw_preview(Prepared.open(folder), config.policy, pictures / "policy.png")
-    log.info("augment: %s images at %s px", ", ".join(f"{count} {side}" for side, count in record.counts.items()), " and ".join(map(str, sizes)))
+    log.info(
+        "augment: %s images at %s px",
+        ", ".join(f"{count} {side}" for side, count in record.counts.items()),
+        " and ".join(f"{height}×{width}" for height, width in sizes),
+    )
     return record
 
 
@@ -135,13 +139,13 @@ def _refuse_unseen(shown: Sequence[frozenset[str]], classes: Sequence[str]) -> N
         raise DataError(f"no training image of {', '.join(unseen[:5])}: each class needs one; add images or change split.seed")
 
 
-def _prepared(rows: pd.DataFrame, shards: ShardReader, task: TaskConfig, sizes: list[int]) -> Iterator[Images]:
+def _prepared(rows: pd.DataFrame, shards: ShardReader, task: TaskConfig, sizes: list[tuple[int, int]]) -> Iterator[Images]:
     """Yield the images batch by batch, decoded once for all sizes."""
-    wanted = {size: Preprocess(size_hw=(size, size), channels=task.channels, resize=task.resize) for size in sizes}
+    wanted = {size: Preprocess(size_hw=size, channels=task.channels, resize=task.resize) for size in sizes}
     places = list(rows[["image_id", "shard", "offset", "length"]].itertuples(index=False, name=None))
 
     def work(batch: Sequence[tuple[str, str, int, int]]) -> Images:
-        images = {size: np.empty((len(batch), size, size, task.channels), np.uint8) for size in wanted}
+        images = {size: np.empty((len(batch), *size, task.channels), np.uint8) for size in wanted}
         for index, (image_id, shard, offset, length) in enumerate(batch):
             try:
                 pixels = decode(shards.read(shard, offset, length))

@@ -58,7 +58,7 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
         raise DataError(
             f"{model} knows the classes {', '.join(spec.classes)}; the data has {', '.join(prepared.record.classes)}. Train on this data first"
         )
-    test = prepared.split("test", spec.preprocess.size_hw[0])
+    test = prepared.split("test", spec.preprocess.size_hw)
     if not len(test.images):
         raise DataError(f"the test split of {data} is empty; set split.shares so that test gets images, or add images")
     evaluator: Evaluator = plugin("components.evaluation.metrics", "task", spec.task)(spec.classes)
@@ -72,7 +72,7 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
     if evaluator.metric not in intervals:
         what = f"the test images show nothing that is to be found, so there is no {evaluator.metric}"
         raise DataError(f"{data}: {what}. Label some, or raise split.shares.test")
-    constant = evaluator.baseline(evaluator.targets(prepared.split("train", spec.preprocess.size_hw[0]).rows))
+    constant = evaluator.baseline(evaluator.targets(prepared.split("train", spec.preprocess.size_hw).rows))
     baseline = evaluator.score(evaluator.statistics([constant] * len(targets), targets))[evaluator.metric]
     slices = slice_table(evaluator, statistics, test.rows, metadata_columns(test.rows), config.num_resamples, config.seed)
     others = {name: value for name, value in evaluator.score(statistics).items() if name not in intervals and not np.isnan(value)}

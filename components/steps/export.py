@@ -133,10 +133,9 @@ def _write(artifact: _Artifact, config: ExportConfig, graph: nn.Module, prepared
 
     from components.exporters._calibration import choose
 
-    size = artifact.spec.preprocess.size_hw[0]
     calibration = None
     if artifact.exporter.needs_calibration:
-        train = prepared.split("train", size)
+        train = prepared.split("train", artifact.spec.preprocess.size_hw)
         chosen, artifact.refusals = choose(train.rows, artifact.spec.classes, config.num_calibration)
         if artifact.refusals:
             return

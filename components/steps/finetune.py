@@ -68,11 +68,10 @@ def finetune(config: FinetuneConfig, task: TaskConfig, data: Path, model: Path, 
 
     prepared = Prepared.open(data)
     learnt = plugin("components.tasks", "task", task.name)
-    size = task.finetune_image_size or task.image_size
     network, spec = load_model(model)
     if spec.classes != prepared.record.classes:
         raise DataError(f"{model} knows the classes {', '.join(spec.classes)}; {data} has {', '.join(prepared.record.classes)}. Run train again")
-    network, spec = resized(learnt, network, spec, size)
+    network, spec = resized(learnt, network, spec, task.finetune_size_hw)
     record = train_into(
         out,
         Problem.of(network, spec, prepared),

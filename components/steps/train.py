@@ -86,7 +86,7 @@ def _spec(config: TrainConfig, task: TaskConfig, prepared: Prepared) -> ModelSpe
         model=config.model,
         model_options=config.model_options,
         classes=record.classes,
-        preprocess=Preprocess(size_hw=(task.image_size, task.image_size), channels=record.channels, resize=record.resize),
+        preprocess=Preprocess(size_hw=task.size_hw, channels=record.channels, resize=record.resize),
         mean=record.mean,
         std=record.std,
         dataset=record.dataset,

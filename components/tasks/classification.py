@@ -61,7 +61,7 @@ class Classification:
 
     def build_model(self, spec: ModelSpec) -> nn.Module:
         """Return the network with random weights, of the spec's structure if it was pruned."""
-        return as_in(spec, build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw[0], spec.model_options))
+        return as_in(spec, build(spec.model, len(spec.classes), spec.preprocess.channels, spec.preprocess.size_hw, spec.model_options))
 
     def head_names(self, model: nn.Module) -> list[str]:
         """Return the names of the last layer's parameters."""

@@ -45,7 +45,7 @@ class Problem:
         """
         task: Task = plugin("components.tasks", "task", spec.task)
         evaluator: Evaluator = plugin("components.evaluation.metrics", "task", spec.task)(spec.classes)
-        size = spec.preprocess.size_hw[0]
+        size = spec.preprocess.size_hw
         return cls(model, spec, task, evaluator, prepared.split("train", size), prepared.split("val", size))
 
     def training_targets(self) -> Sequence[Any]:

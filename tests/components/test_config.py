@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,6 +59,23 @@ def test_every_mistake_is_named_at_once() -> None:
 def test_a_missing_value_is_named() -> None:
     with pytest.raises(ConfigError, match=r"task\.image_size: missing"):
         section_of({"task": {"name": "classification"}}, TaskConfig)
+
+
+@pytest.mark.parametrize(
+    ("given", "size_hw", "finetune_size_hw"),
+    [((64, None), (64, 64), (64, 64)), (([48, 64], 96), (48, 64), (96, 96)), ((64, [48, 64]), (64, 64), (48, 64))],
+)
+def test_images_are_squares_or_have_a_height_and_a_width(given: Any, size_hw: tuple[int, int], finetune_size_hw: tuple[int, int]) -> None:
+    task = section_of({"task": {"name": "detection", "image_size": given[0], "finetune_image_size": given[1]}}, TaskConfig)
+    assert (task.size_hw, task.finetune_size_hw) == (size_hw, finetune_size_hw)
+
+
+@pytest.mark.parametrize("size", [2, 5000, 64.0, "64", [64], [64, 64, 3], [64, 0], True])
+def test_other_sizes_are_refused_in_one_line(size: object) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^params\.yaml: task\.image_size: found .*; expected pixels, 4 to 4096: one number .*, or \[height, width\]$"
+    ):
+        section_of({"task": {"name": "detection", "image_size": size}}, TaskConfig)
 
 
 @pytest.mark.parametrize(

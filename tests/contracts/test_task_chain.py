@@ -46,7 +46,7 @@ class Case:
     classes: list[str]
     images: Callable[[], list[ImportedImage]]
     config: TrainConfig
-    size: int
+    size: list[int]
     formats: list[str]
 
 
@@ -55,11 +55,15 @@ def _train(model: str, **options: Any) -> TrainConfig:
 
 
 CASES = {
-    "classification": Case(CLASSES, lambda: list(digits())[:NUM], _train("resnet9", width=4), 8, ["onnx"]),
+    "classification": Case(CLASSES, lambda: list(digits())[:NUM], _train("resnet9", width=4), [8, 12], ["onnx"]),
     "segmentation": Case(
-        [BACKGROUND, *CLASSES], lambda: list(segmentation_images(NUM)), _train("unet", width=4, depth=2), 48, ["onnx", "onnx_int8", "torch_export"]
+        [BACKGROUND, *CLASSES],
+        lambda: list(segmentation_images(NUM)),
+        _train("unet", width=4, depth=2),
+        [40, 56],
+        ["onnx", "onnx_int8", "torch_export"],
     ),
-    "detection": Case(CLASSES, lambda: list(detection_images(NUM)), _train("yolo_nano"), 32, ["onnx", "onnx_int8"]),
+    "detection": Case(CLASSES, lambda: list(detection_images(NUM)), _train("yolo_nano"), [32, 64], ["onnx", "onnx_int8"]),
 }
 
 

@@ -160,7 +160,7 @@ def test_a_target_out_of_reach_is_refused_with_the_numbers():
 
 @pytest.mark.parametrize(("name", "layer"), [("resnet18", "fc"), ("squeezenet1_1", "classifier.1"), ("mobilenet_v2", "classifier.1")])
 def test_the_layer_that_makes_the_logits_is_found(name, layer):
-    network = build(name, 10, 3, 64, {})
+    network = build(name, 10, 3, (64, 64), {})
     assert output_layers(network, torch.zeros(2, 3, 64, 64)) == [network.get_submodule(layer)]
 
 

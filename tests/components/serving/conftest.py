@@ -45,7 +45,7 @@ def png(pixels: np.ndarray) -> bytes:
 @pytest.fixture(scope="session")
 def digit_files(prepared_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve test digits as PNG files in two folders, a damaged one, one that is no image, a hidden one."""
-    images = np.load(prepared_digits / "test" / "images-16.npy")[:12, :, :, 0]
+    images = np.load(prepared_digits / "test" / "images-16x16.npy")[:12, :, :, 0]
     folder = tmp_path_factory.mktemp("images")
     for index, image in enumerate(images):
         path = folder / ("a" if index < 6 else "b") / f"{index:02d}.png"

@@ -24,7 +24,7 @@ from components.serving.image import prepare
 from components.steps.augment import AugmentConfig, augment, balanced_order
 
 INFO = DatasetInfo(name="pets", version="1.0.0", task="classification", classes=["cat", "dog"])
-TASK = TaskConfig(name="classification", image_size=8, finetune_image_size=12, channels=3, resize="crop")
+TASK = TaskConfig(name="classification", image_size=8, finetune_image_size=[12, 16], channels=3, resize="crop")
 SIDES = [*["train"] * 12, None, *["val"] * 3, *["test"] * 4]
 
 
@@ -52,18 +52,18 @@ def _augment(root: Path, config: AugmentConfig = AugmentConfig(), task: TaskConf
 def test_training_reads_each_image_as_serving_prepares_it(tmp_path: Path) -> None:
     prepared = _augment(tmp_path)
     frame = read_manifest(tmp_path / "pets")
-    assert prepared.record.sizes == [8, 12]
+    assert prepared.record.sizes == [(8, 8), (12, 16)]
     assert prepared.record.counts == {"train": 12, "val": 3, "test": 4}
     with ShardReader(tmp_path / "pets") as shards:
         for side in ("train", "val", "test"):
-            for size in (8, 12):
+            for size in ((8, 8), (12, 16)):
                 part = prepared.split(side, size)
                 assert part.rows["image_id"].tolist() == frame["image_id"][[given == side for given in SIDES]].tolist()
                 assert list(part.rows.columns) == ["image_id", "sha256", "height", "width", "label", "site"]
                 for pixels, image_id in zip(part.images, part.rows["image_id"], strict=True):
                     row = frame.set_index("image_id").loc[image_id]
                     content = shards.read(row["shard"], row["offset"], row["length"])
-                    np.testing.assert_array_equal(pixels, prepare(content, Preprocess(size_hw=(size, size), channels=3, resize="crop")).pixels)
+                    np.testing.assert_array_equal(pixels, prepare(content, Preprocess(size_hw=size, channels=3, resize="crop")).pixels)
 
 
 def test_mean_and_spread_are_those_of_the_training_images(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_mean_and_spread_are_those_of_the_training_images(tmp_path: Path) -> Non
 
 def test_grayscale_is_stored_with_one_channel_and_one_size_once(tmp_path: Path) -> None:
     prepared = _augment(tmp_path, task=TaskConfig(name="classification", image_size=8, finetune_image_size=8, channels=1))
-    assert prepared.record.sizes == [8]
+    assert prepared.record.sizes == [(8, 8)]
     assert prepared.split("train").images.shape == (12, 8, 8, 1)
     assert len(prepared.record.mean) == 1
 

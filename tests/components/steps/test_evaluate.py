@@ -91,8 +91,8 @@ def test_the_same_inputs_give_the_same_bytes(evaluated, with_cameras, trained_di
 def test_an_empty_test_split_is_an_error(with_cameras, trained_digits, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(with_cameras, folder)
-    images = np.load(folder / "test/images-16.npy")
-    np.save(folder / "test/images-16.npy", images[:0])
+    images = np.load(folder / "test/images-16x16.npy")
+    np.save(folder / "test/images-16x16.npy", images[:0])
     pd.read_parquet(folder / "test/rows.parquet").iloc[:0].to_parquet(folder / "test/rows.parquet", index=False)
     with pytest.raises(DataError, match=r"the test split of .* is empty; set split.shares"):
         evaluate(CONFIG, folder, trained_digits, tmp_path / "out", Context())

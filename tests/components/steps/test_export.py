@@ -25,7 +25,7 @@ def few_training_images(data: Path, folder: Path, keep: np.ndarray) -> Path:
     """A copy of prepared data with only the training images that `keep` chooses."""
     shutil.copytree(data, folder)
     train = folder / "train"
-    np.save(train / "images-16.npy", np.load(train / "images-16.npy")[keep])
+    np.save(train / "images-16x16.npy", np.load(train / "images-16x16.npy")[keep])
     np.save(train / "order.npy", np.arange(len(keep)))
     pq.write_table(pq.read_table(train / "rows.parquet").take(keep), train / "rows.parquet")
     return folder
@@ -128,7 +128,7 @@ def test_a_network_that_cannot_be_exported_is_refused(
 def test_empty_test_split_is_named(trained_digits: Path, prepared_digits: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(prepared_digits, data)
-    np.save(data / "test" / "images-16.npy", np.zeros((0, 16, 16, 1), np.uint8))
+    np.save(data / "test" / "images-16x16.npy", np.zeros((0, 16, 16, 1), np.uint8))
     rows = pq.read_table(data / "test" / "rows.parquet")
     pq.write_table(rows.slice(0, 0), data / "test" / "rows.parquet")
     with pytest.raises(DataError, match="test split is empty"):

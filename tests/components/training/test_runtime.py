@@ -13,7 +13,7 @@ from components.training.multiply_adds import multiply_adds
 from components.training.options import FitOptions
 from components.training.runtime import choose_runtime, cpu_has_bf16, plain_runtime, restored_runtime, threads
 
-RESNET = build("resnet9", 2, 3, 32, {"width": 4})
+RESNET = build("resnet9", 2, 3, (32, 32), {"width": 4})
 CPU = FitOptions(device="cpu")
 
 
@@ -22,7 +22,7 @@ def test_bf16_on_a_cpu_needs_the_instructions_and_no_depthwise_convolutions(monk
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": capable, "amx_bf16": False})
     assert cpu_has_bf16() is capable
     assert choose_runtime(CPU, RESNET, 1).precision == ("bf16" if capable else "float32")
-    assert choose_runtime(CPU, build("mobilenet_v2", 2, 3, 32, {"width_mult": 0.25}), 1).precision == "float32"
+    assert choose_runtime(CPU, build("mobilenet_v2", 2, 3, (32, 32), {"width_mult": 0.25}), 1).precision == "float32"
 
 
 def test_what_is_asked_for_is_done() -> None:
@@ -69,13 +69,13 @@ def test_threads_go_back() -> None:
 
 @pytest.mark.parametrize(("name", "size", "expected"), [("resnet18", 224, 1.814e9), ("vit_b_16", 224, 17.56e9)])
 def test_multiply_adds_are_those_of_the_papers(name: str, size: int, expected: float) -> None:
-    model = build(name, 1000, 3, size, {})
+    model = build(name, 1000, 3, (size, size), {})
     assert multiply_adds(model, Preprocess(size_hw=(size, size), channels=3, resize="stretch")) == pytest.approx(expected, rel=0.01)
 
 
 def test_images_that_a_network_cannot_take() -> None:
     with pytest.raises(ConfigError, match="cannot take images of 4×4 px"):
-        multiply_adds(build("resnet9", 2, 3, 4, {}), Preprocess(size_hw=(4, 4), channels=3, resize="stretch"))
+        multiply_adds(build("resnet9", 2, 3, (4, 4), {}), Preprocess(size_hw=(4, 4), channels=3, resize="stretch"))
 
 
 def test_a_step_is_imported_without_torch_and_runs_without_tracking_server_dvc_and_expectations() -> None:
