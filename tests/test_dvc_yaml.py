@@ -21,6 +21,7 @@ SEAMS = [
     "components.tasks",
     "components.evaluation.metrics",
     "components.evaluation.figures",
+    "components.explanation.answers",
     "components.serving.postprocess",
     "components.exporters",
     "components.compression",

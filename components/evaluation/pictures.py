@@ -18,6 +18,7 @@ _INK, _MUTED, _BLUE, _RED = "#1d2530", "#6b7785", "#2f6fde", "#d1495b"
 _NAMED_CLASSES = 30
 _NAMED_LINES = 12
 _COLUMNS = 6
+_CELL, _CAPTION = 1.75, 0.4  # inches: a side of a picture's place, and what is below it
 _WIDE = 1.6  # width to height from which a picture takes the place of two
 
 
@@ -132,8 +133,9 @@ def draw_images(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str]
         return
     wide = max(image.shape[1] / image.shape[0] for image in images) > _WIDE
     columns = min(_COLUMNS // 2 if wide else _COLUMNS, len(images))
-    rows = -(-len(images) // columns)
-    figure = _figure((3.5 if wide else 1.75) * columns, 2.15 * rows)
+    rows, width = -(-len(images) // columns), 2 * _CELL if wide else _CELL
+    height = min(_CELL, width * max(image.shape[0] / image.shape[1] for image in images))
+    figure = _figure(width * columns, (height + _CAPTION) * rows)
     for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")

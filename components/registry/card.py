@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+from components.explanation.record import ExplanationRecord
 from components.records import BenchmarkRecord, BundleRecord, ModelSpec, ParityRecord
 from components.registry.lineage import Lineage
 
@@ -17,7 +18,7 @@ def write_card(project: Path, folder: Path, record: BundleRecord, lineage: Linea
     """Write card.md into a bundle's folder and return it.
 
     Args:
-        project: The folder with reports/evaluation.
+        project: The folder with reports/evaluation and reports/explain.
         folder: The bundle.
         record: What it is made of.
         lineage: Where it comes from.
@@ -31,6 +32,7 @@ def write_card(project: Path, folder: Path, record: BundleRecord, lineage: Linea
         _metrics(evaluation),
         _classes(evaluation),
         _slices(evaluation),
+        _explanation(project / "reports" / "explain" / "explain.json"),
         _origin(record, lineage),
     ]
     card = "\n\n".join(part for part in parts if part) + "\n"
@@ -107,6 +109,19 @@ def _classes(evaluation: Path) -> str:
 
 def _slices(evaluation: Path) -> str:
     return _table(evaluation / "slices.csv", "## Slices, the worst first")
+
+
+def _explanation(path: Path) -> str:
+    record = ExplanationRecord.load(path) if path.exists() else None
+    if record is None or not record.methods:
+        return ""
+    lines = [
+        f"- {name} says {found.verdict}: the score of the answer falls from {found.score:.4f} to {found.highlighted:.4f} where the map highlights, "
+        f"to {found.random:.4f} at random (difference {found.gain.low:.4f} – {found.gain.high:.4f})"
+        for name, found in record.methods.items()
+    ]
+    text = f"Measured on {record.num_images} test images, with up to {record.blanked:.0%} of the pixels blanked."
+    return "\n".join(["## Heat maps of its answers", "", *lines, "", text])
 
 
 def _origin(record: BundleRecord, lineage: Lineage) -> str:

@@ -65,6 +65,7 @@ def render(report: RunReport, root: Path) -> str:
             validation=validation,
             expectations=_by_importance(validation.verdict) if validation else [],
             evaluation=evaluation,
+            explanation=sources.read_explanation(root) if "explain" in stages and (root / sources.EXPLANATION).exists() else None,
             curves=sources.read_curves(root, stages),
             artifacts=sources.read_artifacts(root, stages),
             preview=sources.picture(root / "reports/augmentation/policy.png") if "augment" in stages else None,

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from components.explanation.record import ExplanationRecord, Sanity
 from components.records import BenchmarkRecord, ExportRecord, ParityRecord, Verdict
 from components.reporting.charts import Line, line_chart
 from components.reporting.records import StageLine
 
 VERDICT, METRICS = Path("reports/validation/verdict.json"), Path("reports/evaluation/metrics.json")
+EXPLANATION = Path("reports/explain/explain.json")
 #: What a task's figures show; a task draws some of them.
 _FIGURES = {
     "confusion": "What was taken for what",
@@ -22,6 +24,8 @@ _FIGURES = {
     "precision_recall": "What is found against what is found rightly",
     "errors": "What went wrong",
 }
+#: Rank correlation with the maps of random weights from which on a map says little of what was learnt.
+_MOSTLY_UNLEARNT = 0.5
 _HISTORIES = {
     "train": ("train", "models/base"),
     "finetune": ("fine-tune", "models/tuned"),
@@ -52,6 +56,21 @@ class Evaluation:
     slices: pd.DataFrame
     figures: list[tuple[str, str]]
     mistakes: str | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What was measured about heat maps, those among them that were there before anything was learnt, and the pictures."""
+
+    record: ExplanationRecord
+    unlearnt: list[str]
+    mistakes: str | None
+    right: str | None
+
+    @property
+    def methods(self) -> list[tuple[str, Sanity]]:
+        """The ways to a map by name."""
+        return list(self.record.methods.items())
 
 
 @dataclass(frozen=True)
@@ -119,6 +138,15 @@ def read_evaluation(root: Path, rows: int = 20) -> Evaluation:
         figures=[(caption, drawn) for name, caption in _FIGURES.items() if (drawn := picture(folder / f"pictures/{name}.png"))],
         mistakes=picture(folder / "pictures/mistakes.png"),
     )
+
+
+def read_explanation(root: Path) -> Explanation | None:
+    """Read reports/explain; None where nothing was explained."""
+    record, pictures = ExplanationRecord.load(root / EXPLANATION), (root / EXPLANATION).parent / "pictures"
+    if not record.methods:
+        return None
+    unlearnt = [name for name, found in record.methods.items() if found.untrained > _MOSTLY_UNLEARNT]
+    return Explanation(record, unlearnt, picture(pictures / "mistakes.png"), picture(pictures / "right.png"))
 
 
 def read_curves(root: Path, stages: set[str]) -> list[Curves]:

@@ -7,6 +7,7 @@ import pytest
 from components.errors import DataError
 from components.evaluation.comparison import PairedComparison
 from components.evaluation.pictures import draw_images
+from components.explanation.record import ExplanationRecord, Sanity
 from components.records import (
     BenchmarkRecord,
     DatasetRef,
@@ -34,7 +35,7 @@ SPEC = ModelSpec(
     dataset=DATASET,
     training_digest="cd" * 32,
 )
-STAGES = ["validate", "augment", "train", "evaluate", "export@dense-onnx", "export@dense-onnx_int8"]
+STAGES = ["validate", "augment", "train", "evaluate", "explain", "export@dense-onnx", "export@dense-onnx_int8"]
 
 
 class Page(HTMLParser):
@@ -77,6 +78,7 @@ def root(tmp_path):
     (evaluation / "per_class.csv").write_text("class,support,recall,precision,f1\n<i>,180,0.99,0.98,0.985\n7,0,,0,\n")
     (evaluation / "slices.csv").write_text("column,value,images,metric,low,high\ncamera,north,40,0.81,0.7,0.9\n")
     draw_images([], [], evaluation / "pictures/mistakes.png", empty="no mistakes")
+    write_explanation(tmp_path, {"Grad-CAM": 0.02, "Occlusion": 0.12})
     (tmp_path / "models/base").mkdir(parents=True)
     (tmp_path / "models/base/history.csv").write_text("epoch,train_loss,val_loss,val_accuracy,lr\n1,2.0,1.9,0.3,0.1\n2,1.0,0.9,0.8,0.05\n")
     write_artifact(tmp_path, "onnx", [])
@@ -97,6 +99,16 @@ def write_verdict(root, passed):
     Verdict(passed=passed, dataset=DATASET, expectations=[held, broken], class_counts={"<i>": 900, "7": 897}).save(folder / "verdict.json")
     rows = "" if passed else "bad/<script>.png,images decode,truncated,a whole image,fail\n"
     (folder / "failures.csv").write_text("image_id,expectation,found,expected,level\n" + rows)
+
+
+def write_explanation(root, untrained):
+    gain = Interval(value=0.36, low=0.31, high=0.41)
+    methods = {name: Sanity(score=0.9871, highlighted=0.4912, random=0.8512, gain=gain, untrained=likeness) for name, likeness in untrained.items()}
+    folder = root / "reports/explain"
+    ExplanationRecord(num_images=50, blanked=0.2, methods=methods).save(folder / "explain.json")
+    for name in ("mistakes", "right"):
+        (folder / "pictures").mkdir(exist_ok=True)
+        draw_images([], [], folder / f"pictures/{name}.png", empty="none")
 
 
 def write_artifact(root, format_name, refusals):
@@ -156,7 +168,7 @@ def test_a_whole_run_is_told(root):
     page = Page(
         render(report(decision=decision(), lineage={"git commit": "4f3a2b1c"}, commands=[Command(what="pages", command="darkroom up")]), root)
     )
-    assert page.sections == ["decision", "stages", "evaluation", "artifacts", "training", "data", "next", "lineage"]
+    assert page.sections == ["decision", "stages", "evaluation", "explanation", "artifacts", "training", "data", "next", "lineage"]
     for said in (
         "digits/2 is the champion now",
         "97.22%",
@@ -200,7 +212,28 @@ def test_refused_data_comes_first_and_older_reports_stay_out(root):
 
 def test_skipped_stages_show_what_they_made_before(root):
     page = Page(render(report(dict.fromkeys(STAGES, "skipped"), outcome="unchanged"), root))
-    assert {"evaluation", "artifacts", "training", "data"} <= set(page.sections)
+    assert {"evaluation", "explanation", "artifacts", "training", "data"} <= set(page.sections)
+
+
+def test_heat_maps_are_shown_with_what_they_are_worth(root):
+    html = render(report(), root)
+    page = Page(html)
+    for said in ("more than chance", "98.71%", "49.12%", "85.12%", "+36.00", "31.00 to 41.00"):
+        assert said in page.text
+    assert html.count('alt="heat maps') == 2
+    assert "given by where the answer is" not in page.text
+
+
+def test_maps_that_were_there_before_anything_was_learnt_are_told(root):
+    write_explanation(root, {"Grad-CAM": 0.74, "Occlusion": 0.12})
+    text = " ".join(Page(render(report(), root)).text.split())
+    assert "Grad-CAM comes near it: such a map is given by where the answer is more than by what was learnt" in text
+    assert "Occlusion comes near it" not in text
+
+
+def test_a_run_that_explains_nothing_has_no_such_section(root):
+    write_explanation(root, {})
+    assert "explanation" not in Page(render(report(), root)).sections
 
 
 def test_a_refused_artifact_says_why(root):
