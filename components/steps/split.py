@@ -8,6 +8,11 @@ Images are placed in the manifest's order, to which new ones are appended, and e
 
 An image that has a copy or a near duplicate before it on another side than that is left out. So no group, no two copies and no two near duplicates
 ever stand on two sides, and appending moves nothing. (Taking an image away can move the near duplicates that came after it.)
+
+A side that depends on nothing but an image's own hash cannot also depend on which classes other images show: each class has its share on every side
+on average, and a rare one can miss a side, which is told. `stratify` deals out the classes evenly instead (`_stratification`). Then a side depends
+on all images, and another image or label can move many: it is for a dataset that is finished, or goes with `keep`, an earlier splits.parquet whose
+images stay where they were while new ones are placed around them.
 """
 
 from __future__ import annotations
@@ -17,18 +22,19 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.config import Section
-from components.datasets.annotations import classes_shown
-from components.datasets.manifest import dataset_ref, read_dataset, read_manifest
-from components.datasets.splits import read_near_duplicates, write_splits
+from components.datasets.manifest import dataset_ref, read_manifest
+from components.datasets.splits import read_near_duplicates, read_splits, write_splits
 from components.errors import DataError, GateRefused
 from components.files import replacing
 from components.records import Record, Verdict
+from components.steps._classes import check_classes, look
+from components.steps._stratification import stratify, units_of
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +66,8 @@ class SplitConfig(Section):
     shares: Shares = Shares(train=0.65, val=0.15, test=0.2)
     seed: int = Field(default=0, description="another seed is another split: old models' test images become new models' training images")
     on_leak: Literal["fail", "drop"] = Field(default="fail", description="an explicit split with the same image or group on two sides")
+    stratify: bool = Field(default=False, description="each class in its share on every side; new images can move old ones, unless they are kept")
+    keep: str | None = Field(default=None, description="an earlier splits.parquet, whose images keep their sides (DVC does not watch it)")
 
 
 class SplitRecord(Record):
@@ -108,9 +116,11 @@ def split(config: SplitConfig, data: Path, verdict: Path, out: Path, near_duplic
     if not judged.passed:
         raise GateRefused(f"{data}: validation refused this data ({verdict}); put it right and run validate again")
     pairs = [] if near_duplicates is None else _rows_of(near_duplicates, frame)
-    sides = assign_sides(config, frame, pairs)
+    shown = look(data, frame) if config.stratify else None
+    sides = assign_sides(config, frame, pairs, shown, None if config.keep is None else read_splits(Path(config.keep)))
     counts: dict[str, int] = {side: int((sides == side).sum()) for side in reversed(SIDES)}
-    _check_sides(config, data, frame, sides, counts)
+    _refuse_empty(config, counts, len(frame))
+    check_classes(data, frame, sides, shown)
     with replacing(out) as temporary:
         write_splits(frame["image_id"], sides, temporary)
     record = SplitRecord(counts=counts, num_left_out=int(sides.isna().sum()))
@@ -119,13 +129,21 @@ def split(config: SplitConfig, data: Path, verdict: Path, out: Path, near_duplic
     return record
 
 
-def assign_sides(config: SplitConfig, frame: pd.DataFrame, near_duplicates: Sequence[tuple[int, int]] = ()) -> pd.Series:
+def assign_sides(
+    config: SplitConfig,
+    frame: pd.DataFrame,
+    near_duplicates: Sequence[tuple[int, int]] = (),
+    shown: Sequence[frozenset[str]] | None = None,
+    kept: pd.Series | None = None,
+) -> pd.Series:
     """Return the side of each row of a manifest, None where it is left out.
 
     Args:
         config: The section `split` of params.yaml.
         frame: The manifest: columns image_id, sha256, group, split.
         near_duplicates: Pairs of row numbers.
+        shown: The classes that each row shows, to be stratified by; None: sides follow from hashes.
+        kept: Sides by image_id that images without a given one keep.
 
     Raises:
         GateRefused: The source's split leaks and `on_leak` is `fail`.
@@ -139,15 +157,18 @@ def assign_sides(config: SplitConfig, frame: pd.DataFrame, near_duplicates: Sequ
         _refuse_leaks(frame)
     missing: tuple[Side, ...] = tuple(side for side in SIDES if side == "train" or not (given == side).any())
     open_to: dict[str | None, tuple[Side, ...]] = {None: SIDES, "train": missing, "val": ("val",), "test": ("test",)}
+    stays: list[Any] = frame["image_id"].map({} if kept is None else kept).tolist()
+    allowed = [(side,) if source is None and side in SIDES else open_to[source] for source, side in zip(given, stays, strict=True)]
+    drawn = _drawn(config, frame, near_duplicates, allowed, shown)
     earlier: defaultdict[int, list[int]] = defaultdict(list)
     for one, other in near_duplicates:
         earlier[max(one, other)].append(min(one, other))
     sides: list[Side | None] = []
     of_bytes: dict[str, Side] = {}
     of_group: dict[str, Side] = {}
-    for row, (sha256, group, source) in enumerate(zip(frame["sha256"], frame["group"], given, strict=True)):
+    for row, (sha256, group) in enumerate(zip(frame["sha256"], frame["group"], strict=True)):
         alike = {of_bytes.get(sha256), *(sides[number] for number in earlier.get(row, ()))}
-        side = _place(config, sha256, group, open_to[source], alike, of_group)
+        side = _place(drawn[row], group, allowed[row], alike, of_group)
         sides.append(side)
         if side is not None:
             of_bytes.setdefault(sha256, side)
@@ -157,14 +178,26 @@ def assign_sides(config: SplitConfig, frame: pd.DataFrame, near_duplicates: Sequ
     return _without_weaker_near_duplicates(config, given, _without_weaker_copies(frame, placed), near_duplicates)
 
 
-def _place(
-    config: SplitConfig, sha256: str, group: str | None, open_to: tuple[Side, ...], alike: set[Side | None], of_group: Mapping[str, Side]
-) -> Side | None:
+def _drawn(
+    config: SplitConfig,
+    frame: pd.DataFrame,
+    near_duplicates: Sequence[tuple[int, int]],
+    allowed: Sequence[tuple[Side, ...]],
+    shown: Sequence[frozenset[str]] | None,
+) -> list[Side]:
+    """Return the side of each row by its hash, or by the classes it shows, as far as the source or an earlier split leaves it open."""
+    places = [_position(config.seed, *key) for key in zip(frame["sha256"], frame["group"], strict=True)]
+    if shown is None:
+        return [_cut(place, config.shares, sides) for place, sides in zip(places, allowed, strict=True)]
+    units = units_of(len(frame), (frame["sha256"].tolist(), frame["group"].tolist()), near_duplicates)
+    return stratify(units, shown, places, allowed, {side: getattr(config.shares, side) for side in reversed(SIDES)})
+
+
+def _place(drawn: Side, group: str | None, open_to: tuple[Side, ...], alike: set[Side | None], of_group: Mapping[str, Side]) -> Side | None:
     """Return the side of an image, None if images like it stand on another.
 
     Args:
-        config: The section `split` of params.yaml.
-        sha256: SHA-256 of the image's bytes.
+        drawn: Where it would go by itself.
         group: Its group.
         open_to: The sides it may go to; what stands on others is the source's doing.
         alike: The sides of its copies and near duplicates before it.
@@ -177,7 +210,7 @@ def _place(
         return taken[0] if len(taken) == 1 else None
     side = of_group.get(group) if group is not None else None
     if side not in open_to:
-        side = _cut(_position(config.seed, sha256, group), config.shares, open_to)
+        side = drawn
     return side if set(taken) <= {side} else None
 
 
@@ -253,13 +286,8 @@ def _refuse_leaks(frame: pd.DataFrame) -> None:
         )
 
 
-def _check_sides(config: SplitConfig, data: Path, frame: pd.DataFrame, sides: pd.Series, counts: dict[str, int]) -> None:
+def _refuse_empty(config: SplitConfig, counts: Mapping[str, int], num_images: int) -> None:
     for side, count in counts.items():
         if not count:
             share = getattr(config.shares, side)
-            raise DataError(f"the split '{side}' is empty: {len(frame)} images with split.shares.{side} = {share:g}; add images or raise the share")
-    classes = read_dataset(data).classes
-    trained: frozenset[str] = frozenset().union(*classes_shown(frame[(sides == "train").to_numpy()], classes))
-    without = [name for name in classes if name not in trained] if frame["mask_shard"].isna().all() else []  # into masks augment looks
-    if without:
-        raise DataError(f"no training image of {', '.join(without[:5])}: each class needs one; add images or change split.seed")
+            raise DataError(f"the split '{side}' is empty: {num_images} images with split.shares.{side} = {share:g}; add images or raise the share")

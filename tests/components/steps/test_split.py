@@ -15,11 +15,13 @@ from components.__main__ import main
 from components.config import section_of
 from components.datasets.manifest import DatasetInfo, dataset_ref, write_dataset_info, write_manifest
 from components.datasets.splits import read_splits, write_near_duplicates
+from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError, GateRefused
+from components.protocols import ImportedImage
 from components.records import Verdict
 from components.steps.split import SplitConfig, assign_sides, side_of, split
 
-CONFIG = SplitConfig()
+CONFIG, STRATIFIED = SplitConfig(), SplitConfig(stratify=True)
 
 
 def _frame(contents: list[Any], groups: list[str | None] | None = None, given: list[str | None] | None = None) -> pd.DataFrame:
@@ -226,6 +228,92 @@ def test_classes_of_boxes_are_looked_for_and_those_of_masks_are_left_to_augment(
         Verdict(passed=True, dataset=dataset_ref(folder), expectations=[], class_counts={}).save(folder.parent / "verdict.json")
         with pytest.raises(DataError, match="no training image of b") if refused else nullcontext():
             split(CONFIG, folder, folder.parent / "verdict.json", folder.parent / "splits.parquet")
+
+
+@given(rows, links, st.lists(st.frozensets(st.sampled_from("pqr")), min_size=60, max_size=60), st.integers(0, 30))
+@settings(deadline=None)
+def test_stratified_units_stay_together_and_kept_images_stay(
+    old: list[tuple[int, str | None]], links: list[tuple[int, int]], shown: list[frozenset[str]], num_kept: int
+) -> None:
+    frame = _frame([content for content, _ in old], [group for _, group in old])
+    pairs = _pairs(links, len(old))
+    before = assign_sides(CONFIG, frame[:num_kept], [pair for pair in pairs if max(pair) < min(num_kept, len(old))])
+    kept = pd.Series(before.tolist(), index=frame["image_id"][:num_kept], dtype=object)
+    frame["side"] = assign_sides(STRATIFIED, frame, pairs, shown[: len(old)], kept)
+    left = frame[frame["side"].notna()]
+    assert (left.groupby("sha256")["side"].nunique() == 1).all()
+    assert (left.groupby("group")["side"].nunique() <= 1).all()
+    assert all(frame["side"][one] == frame["side"][other] for one, other in pairs if one in left.index and other in left.index)
+    assert all(after in (side, None) for side, after in zip(before, frame["side"], strict=False) if side is not None)
+    if not num_kept:
+        assert frame["side"].notna().all(), "what belongs together is placed together: nothing has to be left out"
+
+
+def test_stratified_classes_have_their_share_on_every_side() -> None:
+    names = [f"c{number}" for number in range(12)]
+    draws = np.random.default_rng(0)
+    shown = [frozenset(draws.choice(names, draws.integers(1, 4), replace=False, p=np.arange(1, 13) / 78)) for _ in range(300)]
+    frame = _frame(list(range(300)), [f"g{number // 4}" if number < 100 else None for number in range(300)])
+    table = pd.DataFrame([{name: name in names_shown for name in names} for names_shown in shown])
+
+    def worst(sides: pd.Series) -> float:
+        """The largest distance of a class's images on a side from its share, in images."""
+        counts = table.groupby(sides.to_numpy()).sum()
+        wanted = pd.Series({"train": 0.65, "val": 0.15, "test": 0.20}).to_frame() @ table.sum().to_frame().T
+        return float((counts - wanted.loc[counts.index]).abs().to_numpy().max())
+
+    stratified = assign_sides(STRATIFIED, frame, shown=shown)
+    assert worst(stratified) < 1
+    assert worst(assign_sides(CONFIG, frame)) > 5
+    assert stratified.value_counts(normalize=True)["train"] == pytest.approx(0.65, abs=0.03)
+    assert list(assign_sides(STRATIFIED, frame, shown=shown)) == list(stratified)
+    given = _frame(list(range(300)), given=["test"] * 100 + ["train"] * 200)
+    carved = assign_sides(STRATIFIED, given, shown=shown)
+    assert (carved[:100] == "test").all()
+    assert (carved == "val").sum() == pytest.approx(200 * 0.15 / 0.80, abs=2)
+
+
+def test_new_images_are_placed_around_those_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = _dataset(tmp_path / "data/pets", _frame(list(range(60))))
+    verdict = tmp_path / "data/verdict.json"
+    split(STRATIFIED, data, verdict, tmp_path / "earlier.parquet")
+    earlier = read_splits(tmp_path / "earlier.parquet")
+    grown = _dataset(tmp_path / "grown/pets", _frame([*range(60), *range(100, 140)]))
+    config = STRATIFIED.model_copy(update={"keep": "earlier.parquet"})
+    split(config, grown, tmp_path / "grown/verdict.json", tmp_path / "splits.parquet")
+    sides = read_splits(tmp_path / "splits.parquet")
+    assert sides[:60].to_dict() == earlier.to_dict()
+    assert sides.value_counts().to_dict() == {"train": 65, "test": 20, "val": 15}
+    with pytest.raises(DataError, match=r"nowhere\.parquet not found; run split first"):
+        split(STRATIFIED.model_copy(update={"keep": "nowhere.parquet"}), grown, tmp_path / "grown/verdict.json", tmp_path / "splits.parquet")
+
+
+def test_a_class_that_misses_a_side_is_told_and_stratified_onto_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frame = _frame(list(range(100))).assign(shard="0", offset=0, length=1, label=["b"] * 4 + ["a"] * 96)
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    write_manifest(frame, folder / "manifest.parquet")
+    write_dataset_info(DatasetInfo(name="pets", version="1", task="classification", classes=["a", "b"]), folder)
+    Verdict(passed=True, dataset=dataset_ref(folder), expectations=[], class_counts={}).save(tmp_path / "verdict.json")
+    seed = next(seed for seed in range(100) if {side_of(SplitConfig(seed=seed), sha) for sha in frame["sha256"][:4]} == {"train", "test"})
+    split(SplitConfig(seed=seed), folder, tmp_path / "verdict.json", tmp_path / "splits.parquet")
+    assert "no val image of b (4 images). Set split.stratify, or add images" in caplog.text
+    caplog.clear()
+    split(STRATIFIED, folder, tmp_path / "verdict.json", tmp_path / "splits.parquet")
+    assert not caplog.text
+    assert set(read_splits(tmp_path / "splits.parquet")[:4]) == {"train", "val", "test"}
+
+
+def test_masks_are_looked_into_to_be_stratified(tmp_path: Path) -> None:
+    masks = [np.full((4, 4), number < 6, np.uint8) for number in range(60)]
+    images = [ImportedImage(f"{number}.png", b"%d" % number, {"height": 4, "width": 4}, mask) for number, mask in enumerate(masks)]
+    write_dataset(images, DatasetInfo(name="pets", version="1.0.0", task="segmentation", classes=["a", "b"]), tmp_path, "replace")
+    folder = tmp_path / "pets"
+    Verdict(passed=True, dataset=dataset_ref(folder), expectations=[], class_counts={}).save(tmp_path / "verdict.json")
+    split(STRATIFIED, folder, tmp_path / "verdict.json", tmp_path / "splits.parquet")
+    sides = read_splits(tmp_path / "splits.parquet")
+    assert sides[[f"{number}.png" for number in range(6)]].value_counts().to_dict() == {"train": 4, "val": 1, "test": 1}
 
 
 def test_shares_have_to_sum_to_one() -> None:
