@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from components.config import section_of
@@ -24,3 +27,10 @@ def test_a_wrong_policy_is_explained(policy: dict[str, object], message: str) ->
 
 def test_a_whole_number_is_a_number() -> None:
     assert section_of({"augment": {"policy": {"rotate": 10}}}, AugmentConfig).policy == Policy(rotate=10.0)
+
+
+def test_the_document_explains_each_key_once() -> None:
+    text = (Path(__file__).parents[3] / "docs/tasks.md").read_text(encoding="utf-8")
+    table = text.split("## The random policy")[1].split("\n## ")[0]
+    keys = [key for line in table.splitlines() if line.startswith("| `") for key in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert sorted(keys) == sorted(Policy.model_fields)
