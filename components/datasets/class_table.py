@@ -16,7 +16,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from components.datasets.annotations import IGNORE, Mask
-from components.datasets.reading import check_classes
+from components.datasets.parsing import check_classes
 from components.errors import DataError
 
 Colour = tuple[int, int, int]

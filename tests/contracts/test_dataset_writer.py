@@ -17,7 +17,7 @@ from components.datasets.dataset import Dataset
 from components.datasets.exporting import export_dataset
 from components.datasets.importing import FORMATS, import_dataset
 from components.datasets.manifest import DatasetInfo
-from components.datasets.reading import with_background
+from components.datasets.objects import with_background
 from components.datasets.writing import write_dataset
 from components.errors import DarkroomError, DataError
 from components.protocols import DatasetWriter, ImportedImage, plugin, plugin_names

@@ -28,22 +28,9 @@ from components.datasets.annotations import IGNORE, Mask
 from components.datasets.dataset import Dataset
 from components.datasets.formats._coco_json import SHAPE, CocoAnnotation, CocoFile, Id
 from components.datasets.formats._coco_writing import write_coco
-from components.datasets.reading import (
-    Entry,
-    Files,
-    Finish,
-    Objects,
-    chained,
-    check_classes,
-    finish_with_mask,
-    first_bytes,
-    is_image,
-    parse_json,
-    read_annotation,
-    read_images,
-    split_in,
-    with_background,
-)
+from components.datasets.objects import Finish, Objects, finish_with_mask, with_background
+from components.datasets.parsing import check_classes, first_bytes, parse_json, read_annotation
+from components.datasets.reading import Entry, Files, chained, is_image, read_images, split_in
 from components.datasets.run_lengths import coco_box, coco_counts, coco_region
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source

@@ -21,23 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from components.datasets.reading import (
-    Entry,
-    Files,
-    Objects,
-    chained,
-    check_classes,
-    finish_with_mask,
-    first_bytes,
-    is_image,
-    parse_number,
-    parse_xml,
-    read_annotation,
-    read_images,
-    split_in,
-    split_of,
-    with_background,
-)
+from components.datasets.objects import Objects, finish_with_mask, with_background
+from components.datasets.parsing import check_classes, first_bytes, parse_number, parse_xml, read_annotation
+from components.datasets.reading import Entry, Files, chained, is_image, read_images, split_in, split_of
 from components.datasets.run_lengths import unpacked
 from components.datasets.shapes import box_of_ellipse, region_of_ellipse, rotated_box
 from components.errors import DataError

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from components.datasets.dataset import Dataset
 from components.datasets.export_rows import Place, check_splits, row_cells, write_images
-from components.datasets.reading import Entry, check_classes, is_image, read_annotation, read_images, split_of
+from components.datasets.parsing import check_classes, read_annotation
+from components.datasets.reading import Entry, is_image, read_images, split_of
 from components.errors import DataError
 from components.protocols import Reading, Source
 

@@ -27,20 +27,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from components.datasets.annotations import Mask
-from components.datasets.reading import (
-    Entry,
-    Files,
-    Objects,
-    chained,
-    check_classes,
-    first_bytes,
-    is_image,
-    parse_json,
-    read_annotation,
-    read_images,
-    split_in,
-    with_background,
-)
+from components.datasets.objects import Objects, with_background
+from components.datasets.parsing import check_classes, first_bytes, parse_json, read_annotation
+from components.datasets.reading import Entry, Files, chained, is_image, read_images, split_in
 from components.datasets.run_lengths import rle_pack_pixels
 from components.datasets.shapes import box_of_ellipse, region_of_ellipse, rotated_box
 from components.errors import DataError

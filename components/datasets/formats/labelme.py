@@ -30,24 +30,9 @@ from PIL import Image
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
-from components.datasets.reading import (
-    BACKGROUND,
-    Entry,
-    Files,
-    Objects,
-    chained,
-    check_classes,
-    finish_with_mask,
-    first_bytes,
-    is_image,
-    parse_json,
-    parse_number,
-    parse_xml,
-    read_annotations,
-    read_images,
-    split_in,
-    with_background,
-)
+from components.datasets.objects import BACKGROUND, Objects, finish_with_mask, with_background
+from components.datasets.parsing import check_classes, first_bytes, parse_json, parse_number, parse_xml, read_annotations
+from components.datasets.reading import Entry, Files, chained, is_image, read_images, split_in
 from components.datasets.shapes import box_of_ellipse, region_of_box, region_of_ellipse
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source

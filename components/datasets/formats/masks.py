@@ -24,7 +24,8 @@ from components.datasets.annotations import Mask, mask_png
 from components.datasets.class_table import ClassTable, indexed_mask, open_mask, parse_table, pixels_of
 from components.datasets.dataset import Dataset
 from components.datasets.export_rows import Place, check_splits, row_cells, write_images
-from components.datasets.reading import Entry, chained, is_image, key_of, read_annotation, read_images, split_in
+from components.datasets.parsing import read_annotation
+from components.datasets.reading import Entry, chained, is_image, key_of, read_images, split_in
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source
 

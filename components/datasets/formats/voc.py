@@ -26,23 +26,9 @@ from components.datasets.annotations import IGNORE, VOC_COLOURS, Mask, mask_png
 from components.datasets.class_table import ClassTable, indexed_mask, parse_labelmap
 from components.datasets.dataset import Dataset
 from components.datasets.export_rows import Place, Row, check_splits, row_cells, write_images
-from components.datasets.reading import (
-    Entry,
-    Files,
-    Finish,
-    Objects,
-    chained,
-    check_classes,
-    first_bytes,
-    is_image,
-    key_of,
-    parse_number,
-    parse_xml,
-    read_annotations,
-    read_images,
-    split_in,
-    split_of,
-)
+from components.datasets.objects import Finish, Objects
+from components.datasets.parsing import check_classes, first_bytes, parse_number, parse_xml, read_annotations
+from components.datasets.reading import Entry, Files, chained, is_image, key_of, read_images, split_in, split_of
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source
 

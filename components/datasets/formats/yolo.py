@@ -31,21 +31,9 @@ from components.datasets.annotations import Mask
 from components.datasets.class_table import parse_yaml
 from components.datasets.dataset import Dataset
 from components.datasets.export_rows import SPLITS, Place, Row, check_splits, row_cells, write_images
-from components.datasets.reading import (
-    Entry,
-    Files,
-    Objects,
-    chained,
-    check_classes,
-    is_image,
-    key_of,
-    read_annotation,
-    read_annotations,
-    read_images,
-    split_in,
-    split_of,
-    with_background,
-)
+from components.datasets.objects import Objects, with_background
+from components.datasets.parsing import check_classes, read_annotation, read_annotations
+from components.datasets.reading import Entry, Files, chained, is_image, key_of, read_images, split_in, split_of
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source
 
