@@ -17,7 +17,7 @@ from components.datasets.dataset import Dataset
 from components.datasets.exporting import export_dataset
 from components.datasets.importing import FORMATS, import_dataset
 from components.datasets.manifest import DatasetInfo
-from components.datasets.objects import with_background
+from components.datasets.objects import Objects, with_background
 from components.datasets.writing import write_dataset
 from components.errors import DarkroomError, DataError
 from components.protocols import DatasetWriter, ImportedImage, plugin, plugin_names
@@ -61,8 +61,6 @@ def datasets(draw: st.DrawFn, writer: str) -> tuple[str, list[str], list[Importe
         elif task == "detection" or writer == "yolo":
             row |= draw(_objects(writer, [name for name in classes if name != "background"], outlined or task == "segmentation"))
         if task == "segmentation" and writer == "yolo":
-            from components.datasets.reading import Objects
-
             objects = Objects()
             for label, rings in zip(row["box_labels"], row.get("polygons") or [], strict=True):
                 objects.add(label, None, rings)
