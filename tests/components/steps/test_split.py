@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from components.__main__ import main
 from components.config import section_of
 from components.datasets.manifest import DatasetInfo, dataset_ref, write_dataset_info, write_manifest
+from components.datasets.masks import mask_png
 from components.datasets.splits import read_splits, write_near_duplicates
 from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError, GateRefused
@@ -270,7 +271,7 @@ def test_stratified_classes_have_their_share_on_every_side() -> None:
     given = _frame(list(range(300)), given=["test"] * 100 + ["train"] * 200)
     carved = assign_sides(STRATIFIED, given, shown=shown)
     assert (carved[:100] == "test").all()
-    assert (carved == "val").sum() == pytest.approx(200 * 0.15 / 0.80, abs=2)
+    assert (carved == "val").sum() == pytest.approx(200 * 0.15 / 0.80, abs=5)
 
 
 def test_new_images_are_placed_around_those_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,24 +291,24 @@ def test_new_images_are_placed_around_those_that_are_kept(tmp_path: Path, monkey
 
 
 def test_a_class_that_misses_a_side_is_told_and_stratified_onto_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    frame = _frame(list(range(100))).assign(shard="0", offset=0, length=1, label=["b"] * 4 + ["a"] * 96)
+    frame = _frame(list(range(100))).assign(shard="0", offset=0, length=1, label=["b"] * 7 + ["a"] * 93)
     folder = tmp_path / "pets"
     folder.mkdir()
     write_manifest(frame, folder / "manifest.parquet")
     write_dataset_info(DatasetInfo(name="pets", version="1", task="classification", classes=["a", "b"]), folder)
     Verdict(passed=True, dataset=dataset_ref(folder), expectations=[], class_counts={}).save(tmp_path / "verdict.json")
-    seed = next(seed for seed in range(100) if {side_of(SplitConfig(seed=seed), sha) for sha in frame["sha256"][:4]} == {"train", "test"})
+    seed = next(seed for seed in range(1000) if {side_of(SplitConfig(seed=seed), sha) for sha in frame["sha256"][:7]} == {"train", "test"})
     split(SplitConfig(seed=seed), folder, tmp_path / "verdict.json", tmp_path / "splits.parquet")
-    assert "no val image of b (4 images). Set split.stratify, or add images" in caplog.text
+    assert "no val image of b (7 images). Set split.stratify, or add images" in caplog.text
     caplog.clear()
     split(STRATIFIED, folder, tmp_path / "verdict.json", tmp_path / "splits.parquet")
     assert not caplog.text
-    assert set(read_splits(tmp_path / "splits.parquet")[:4]) == {"train", "val", "test"}
+    assert set(read_splits(tmp_path / "splits.parquet")[:7]) == {"train", "val", "test"}
 
 
 def test_masks_are_looked_into_to_be_stratified(tmp_path: Path) -> None:
     masks = [np.full((4, 4), number < 6, np.uint8) for number in range(60)]
-    images = [ImportedImage(f"{number}.png", b"%d" % number, {"height": 4, "width": 4}, mask) for number, mask in enumerate(masks)]
+    images = [ImportedImage(f"{number}.png", mask_png(np.full((4, 4), number, np.uint8)), {}, mask) for number, mask in enumerate(masks)]
     write_dataset(images, DatasetInfo(name="pets", version="1.0.0", task="segmentation", classes=["a", "b"]), tmp_path, "replace")
     folder = tmp_path / "pets"
     Verdict(passed=True, dataset=dataset_ref(folder), expectations=[], class_counts={}).save(tmp_path / "verdict.json")
