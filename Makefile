@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 UV_VERSION := 0.13.8
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup demo test check lint bench bench-accuracy lock clean
+.PHONY: help setup demo test check lint fuzz bench bench-accuracy lock clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 24
@@ -37,6 +37,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: setup  ## the property tests with inputs nobody has tried yet (`make test` tries the same ones every time)
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -m hypothesis
 
 bench: setup  ## measure, side by side, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks

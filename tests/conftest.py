@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("gate", derandomize=True)  # the same examples every time: what was green stays green until the code changes
+settings.register_profile("search")  # new ones every time: `make fuzz`
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as components.__main__ sets it for a step
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
