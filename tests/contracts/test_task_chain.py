@@ -23,6 +23,7 @@ from components.datasets.policy import Policy
 from components.datasets.prepared import Prepared
 from components.datasets.splits import write_splits
 from components.datasets.writing import write_dataset
+from components.explanation.record import ExplanationRecord
 from components.protocols import Context, ImportedImage, Postprocess, plugin, plugin_names
 from components.records import EvaluationRecord, ExportRecord, Preprocess
 from components.registry.bundle import assemble, seal
@@ -33,6 +34,7 @@ from components.serving.predict import predict_files, table, write_csv
 from components.steps.augment import AugmentConfig, augment
 from components.steps.compress import compress
 from components.steps.evaluate import EvaluateConfig, evaluate
+from components.steps.explain import ExplainConfig, explain
 from components.steps.export import ExportConfig, export
 from components.steps.finetune import FinetuneConfig, finetune
 from components.steps.train import TrainConfig, train
@@ -91,6 +93,8 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     train(case.config, task, training, models / "start", models / "base", context)
     finetune(FinetuneConfig(epochs=1, batch_size=10, precision="float32"), task, training, models / "base", models / "tuned", context)
     record = evaluate(EvaluateConfig(num_resamples=100), training, models / "tuned", project / "reports/evaluation", context)
+    mistakes = project / "reports/evaluation/mistakes.csv"
+    explain(ExplainConfig(num_pictures=2, num_images=3), training, models / "tuned", mistakes, project / "reports/explain")
     compress(CompressConfig(variants=["dense"]), "dense", training, models / "tuned", models / "dense", context)
     config = ExportConfig(formats=case.formats, num_calibration=128)
     for form in case.formats:
@@ -109,6 +113,9 @@ def test_the_chain_leaves_what_the_next_steps_and_people_read(done: Done) -> Non
     assert "mistakes.png" in pictures
     assert len(pictures) > 1
     assert (reports / "augmentation/policy.png").stat().st_size > 10_000
+    assert {path.name for path in (reports / "explain/pictures").iterdir()} == {"mistakes.png", "right.png"}
+    explained = ExplanationRecord.load(reports / "explain/explain.json")
+    assert len(explained.methods) == (2 if explained.num_images else 0)  # a detector of two epochs may find nothing
     predictions = pd.read_parquet(reports / "evaluation/predictions.parquet")
     assert len(predictions) == 30
     rows = Prepared.open(done.project / "data/training").split("test").rows

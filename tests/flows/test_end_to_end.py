@@ -27,6 +27,8 @@ SMALL = {
     "compress.variants": "[dense]",
     "export.formats": "[onnx]",
     "evaluate.num_resamples": 200,
+    "explain.num_images": 4,
+    "explain.num_pictures": 2,
 }
 
 
@@ -61,6 +63,8 @@ def test_data_to_a_released_model_and_bad_data_to_nothing(
     for text in ("accuracy  ", "95% interval", "dense-onnx", "ms (p95", "alike", "reports/index.html", "darkroom up"):
         assert text in done.stdout
     assert "images/s" in done.stderr
+    page = (checkout / "reports" / "index.html").read_text(encoding="utf-8")
+    assert page.count('alt="heat maps of') == 2
 
     run = newest_flow_run(prefect_api)
     tasks = {task["name"]: task for task in ask(prefect_api, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})}
