@@ -63,10 +63,6 @@ class Detector(nn.Module, ABC):
     def feature_layers(self) -> list[str]:
         """Return the names of the modules whose outputs (N, channels, h, w) the heads read, the finest first: where explanations look."""
 
-    def torchvision_parts(self) -> dict[str, str]:
-        """Return the networks of torchvision that are in this one: by name, the prefix under which its parameters stand here."""
-        return {}
-
     def check_size(self, name: str, size_hw: tuple[int, int]) -> None:
         """Refuse images of a size that the network cannot take.
 
