@@ -15,7 +15,7 @@ from components.networks.augmentation import unmixed
 from components.training.distillation import Distillation
 from components.training.feed import Feed, derived_seed
 from components.training.multi_scale import MultiScale
-from components.training.optimizers import ParameterPlan, freeze, freeze_norms
+from components.training.optimizers import ParameterPlan, freeze, norms_to_freeze
 from components.training.options import FitOptions
 from components.training.out_of_memory import is_out_of_memory, out_of_memory
 from components.training.problem import Problem
@@ -58,6 +58,7 @@ class Learner:
         self._task, self._options, self._plan = problem.task, options, plan
         self._policy, self._mixing_policy, self._last_mixing_epoch = policy, policy, round(policy.mixed_epochs * options.epochs)
         self._multi_scale = MultiScale.of(problem, options)
+        self._frozen_norms = norms_to_freeze(problem.model) if options.batch_norm == "frozen" else []
         self._runtime, self._distillation, self._description = runtime, distillation, description
         self._loss_options = problem.task.loss_options(options.model_dump(), targets, problem.spec.classes)
         self._num_batches = feed.num_batches
@@ -72,8 +73,8 @@ class Learner:
         """Make the network ready for learning in the epoch that is on, and choose its policy."""
         self.state.model.train()
         freeze(self.state.model, self._plan, self.state.epoch)
-        if self._options.batch_norm == "frozen":
-            freeze_norms(self.state.model)
+        for norm in self._frozen_norms:
+            norm.eval().requires_grad_(False)
         self._policy = self._mixing_policy if self.state.epoch <= self._last_mixing_epoch else unmixed(self._mixing_policy)
 
     def learn(self, images_NCHW: torch.Tensor, targets: Sequence[Any], number: int) -> bool:

@@ -95,20 +95,17 @@ def freeze(model: nn.Module, plan: ParameterPlan, epoch: int) -> None:
             module.train(module.weight.requires_grad)
 
 
-def freeze_norms(model: nn.Module) -> None:
-    """Let batch normalisation be a constant scale and shift of each channel, in place, as He et al. 2016 (arXiv:1512.03385, A) train detectors.
+def norms_to_freeze(model: nn.Module) -> list[nn.Module]:
+    """Return the batch normalisations that have statistics: they came with trained weights. In a new one all means are 0.
 
-    Running statistics and affine parameters stay as they are: those of a few images are noise.
-
-    Args:
-        model: In training mode.
+    As constant scale and shift of each channel they are how He et al. 2016 (arXiv:1512.03385, A) train detectors: statistics of a few images
+    are noise.
 
     Raises:
-        ConfigError: No image has been through its norms yet.
+        ConfigError: There is none.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    means = [module.running_mean for module in norms if module.running_mean is not None]
-    if means and not any(bool(mean.any()) for mean in means):
-        raise ConfigError("batch_norm: found frozen; these norms have seen no image yet. Start from trained weights (train.init), or set it to train")
-    for module in norms:
-        module.eval().requires_grad_(False)
+    trained: list[nn.Module] = [norm for norm in norms if norm.running_mean is not None and bool(norm.running_mean.any())]
+    if not trained:
+        raise ConfigError("batch_norm: found frozen; no norm here has seen an image. Start from trained weights (train.init), or set it to train")
+    return trained

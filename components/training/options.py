@@ -53,7 +53,7 @@ class LoopOptions(BaseModel):
         default=[1.0, 1.0], min_length=2, max_length=2, description="range of factors of the image size, one drawn for each batch; [1, 1]: off"
     )
     batch_norm: Literal["train", "frozen"] = Field(
-        default="train", description="frozen: statistics, scale and shift stay as they started: for batches of a few images, from trained weights"
+        default="train", description="frozen: those that came with trained weights keep statistics, scale and shift: for batches of a few images"
     )
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: off")
     clip_norm: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0: off")

@@ -129,7 +129,7 @@ def test_parts_learn_at_their_rate_from_their_epoch(problem: Any) -> None:
 
 
 def test_frozen_norms_stay_as_they_started_while_the_rest_learns(problem: Any) -> None:
-    with pytest.raises(ConfigError, match=r"batch_norm: found frozen; these norms have seen no image yet\. Start from trained weights"):
+    with pytest.raises(ConfigError, match=r"batch_norm: found frozen; no norm here has seen an image\. Start from trained weights"):
         problem.fit(problem.model(), batch_norm="frozen")
     model = problem.model()
     problem.fit(model, epochs=1)
@@ -140,6 +140,19 @@ def test_frozen_norms_stay_as_they_started_while_the_rest_learns(problem: Any) -
     assert norms
     assert changed == {name for name in before if name.rpartition(".")[0] not in norms}
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_norms_that_are_new_learn_beside_frozen_ones(problem: Any) -> None:
+    model = problem.model()
+    problem.fit(model, epochs=1)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    first, last = norms[0], norms[-1]
+    last.reset_parameters()
+    kept = weights_of(first)
+    problem.fit(model, epochs=2, batch_norm="frozen")
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in first.state_dict().items())
+    assert last.state_dict()["running_mean"].any()
+    assert (last.weight != 1).any()
 
 
 def test_images_are_mixed_in_the_epochs_that_the_policy_says(problem: Any) -> None:
