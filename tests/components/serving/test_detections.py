@@ -15,7 +15,7 @@ def _candidates(seed: int, count: int, num_classes: int) -> Detections:
     return Detections(boxes, rng.integers(0, num_classes, count), rng.permutation(count).astype(np.float32) / count)
 
 
-@pytest.mark.parametrize(("count", "num_classes"), [(1000, 1), (1000, 80), (700, 3), (5, 2), (1, 1)])
+@pytest.mark.parametrize(("count", "num_classes"), [(4000, 1), (1000, 80), (700, 3), (5, 2), (1, 1)])
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
 def test_what_stays_is_what_torchvision_keeps(count: int, num_classes: int, threshold: float) -> None:
     found = _candidates(count + num_classes, count, num_classes)
