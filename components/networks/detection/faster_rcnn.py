@@ -106,7 +106,7 @@ class FasterRCNN(TorchvisionDetector):
         return clipped(boxes, size_hw), scores.view(num_images, num_proposals, -1) * there[..., None]
 
     def proposals(self, raw: Raw, anchors: torch.Tensor, size_hw: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return where objects may be: boxes in pixels (N, R, 4), the surest first, and which of them there are, bool (N, R); the others are zeros."""
+        """Return where objects may be: boxes in pixels (N, R, 4), the surest first, and which of them there are, bool (N, R), the rest being 0."""
         from torchvision.ops import nms
 
         rpn = self.model.rpn
