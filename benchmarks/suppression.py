@@ -38,7 +38,7 @@ def textbook(boxes: Floats, scores: Floats) -> Detections:
     found, best, labels = boxes[chosen], best[chosen], scores[chosen].argmax(axis=1)
     moved = found.astype(np.float64) + labels[:, None] * (found.max() + 1)  # boxes of two classes never overlap
     areas = (moved[:, 2] - moved[:, 0]) * (moved[:, 3] - moved[:, 1])
-    order, kept = np.argsort(-best, kind="stable"), []
+    order, kept = np.argsort(-best, kind="stable"), list[int]()
     while len(order) and len(kept) < MAX_DETECTIONS:
         first, rest = order[0], order[1:]
         kept.append(first)
