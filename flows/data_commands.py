@@ -18,26 +18,30 @@ def import_data(
 ) -> str:
     """Import a dataset into data/NAME, track it with DVC, and return what to do next."""
     from components.datasets.importing import ImportConfig, import_dataset
+    from components.datasets.locks import writing
+    from components.datasets.writing import check_letters
     from flows.lock import refuse_if_locked
 
     if append and replace:
         raise ConfigError("--append and --replace were both said; expected one of them")
     refuse_if_locked(project, wait=False)
-    name = name or _name_of(source)
+    name = name or name_of(source)
+    check_letters(name, project / "data")
     params = read_params(project / "params.yaml")
     quarantine = REPORTS / "import" / name / "quarantine.csv"
-    summary = import_dataset(
-        source,
-        name,
-        project / "data",
-        format=format_,
-        task=task,
-        version=version,
-        mode="append" if append else "replace" if replace else "new",
-        config=section_of(params, ImportConfig),
-        quarantine=project / quarantine,
-    )
-    track(project, f"data/{name}")
+    with writing(project / "data" / name):
+        summary = import_dataset(
+            source,
+            name,
+            project / "data",
+            format=format_,
+            task=task,
+            version=version,
+            mode="append" if append else "replace" if replace else "new",
+            config=section_of(params, ImportConfig),
+            quarantine=project / quarantine,
+        )
+        track(project, f"data/{name}")
     lines = [f"data/{name} {summary.version}: {summary.num_images:,} images ({_counts_text(summary.class_counts)})"]
     if append:
         done = {"added": summary.num_added, "relabelled": summary.num_relabelled, "changed": summary.num_changed, "unchanged": summary.num_unchanged}
@@ -50,7 +54,7 @@ def import_data(
     return "\n".join(lines)
 
 
-def _name_of(source: str) -> str:
+def name_of(source: str) -> str:
     """Return the dataset's name where the user gave none: the last part of the source, without what tells an archive."""
     name = source.rstrip("/").rpartition(":")[2].rpartition("/")[2]
     ending = next((ending for ending in ARCHIVES if name.lower().endswith(ending)), "")
@@ -80,7 +84,8 @@ def export_data(project: Path, name: str, format_: str, out: Path, without: list
 
 def track(project: Path, folder: str) -> None:
     """Record a folder with DVC, as `dvc add` does."""
+    from components.datasets.locks import writing
     from components.dvc_repo import opened
 
-    with opened(project) as repo:
+    with writing(project / folder), opened(project) as repo:
         repo.add(str(project.absolute() / folder))

@@ -10,9 +10,19 @@ from typing import ClassVar
 from pydantic import Field
 
 from components.config import Section
+from components.datasets.locks import writing
 from components.datasets.manifest import DatasetInfo, read_dataset
 from components.datasets.sources import open_source
-from components.datasets.writing import Mode, TooMuchQuarantined, WriteSummary, check_name, clear_remains, remapped_masks, write_dataset
+from components.datasets.writing import (
+    Mode,
+    TooMuchQuarantined,
+    WriteSummary,
+    check_letters,
+    check_name,
+    clear_remains,
+    remapped_masks,
+    write_dataset,
+)
 from components.errors import ConfigError, DataError, InputError
 from components.files import replacing, spreadsheet_safe
 from components.protocols import DatasetFormat, Quarantined, Source, plugin, plugin_names
@@ -58,10 +68,13 @@ def import_dataset(
     Raises:
         InputError: The name is taken or reserved, the format unknown, the source not of that format, or too much of it cannot be taken.
             Nothing was changed.
+        TransientError: Another process writes the dataset, or the source does not answer.
     """
     config = config or ImportConfig()
-    clear_remains(root / name)
-    check_name(name, root, mode)
+    check_letters(name, root)
+    with writing(root / name):
+        clear_remains(root / name)
+        check_name(name, root, mode)
     if version is not None and not version.strip():
         raise InputError("the version is empty; expected the data team's name for this state of the data, for example 1.0.0")
     opened = open_source(source)
@@ -73,19 +86,21 @@ def import_dataset(
         raise DataError(
             f"{source} lists {reading.total:,} images; expected at most import.max_images = {config.max_images:,}. Raise it, or import in parts"
         )
-    images = reading.images
-    if mode == "append":
-        old = read_dataset(root / name)
-        version = version or old.version
-        images = remapped_masks(images, reading.classes, [*old.classes, *(given for given in reading.classes if given not in old.classes)])
-    info = DatasetInfo(name=name, version=version or "1.0.0", task=reading.task, classes=reading.classes)
-    try:
-        summary = write_dataset(images, info, root, mode, reading.total, max_bad=config.max_bad)
-    except TooMuchQuarantined as error:
-        if quarantine is None:
-            raise
-        _write_quarantine(error.quarantined, quarantine)
-        raise DataError(f"{error}. All of them: {quarantine}") from None
+    root.mkdir(parents=True, exist_ok=True)
+    with writing(root / name):
+        images = reading.images
+        if mode == "append":
+            old = read_dataset(root / name)
+            version = version or old.version
+            images = remapped_masks(images, reading.classes, [*old.classes, *(given for given in reading.classes if given not in old.classes)])
+        info = DatasetInfo(name=name, version=version or "1.0.0", task=reading.task, classes=reading.classes)
+        try:
+            summary = write_dataset(images, info, root, mode, reading.total, max_bad=config.max_bad)
+        except TooMuchQuarantined as error:
+            if quarantine is None:
+                raise
+            _write_quarantine(error.quarantined, quarantine)
+            raise DataError(f"{error}. All of them: {quarantine}") from None
     opened.release()
     if quarantine is not None:
         _write_quarantine([Quarantined(*item) for item in summary.quarantined], quarantine)

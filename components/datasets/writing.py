@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.datasets.annotations import IGNORE
+from components.datasets.locks import writing
 from components.datasets.manifest import (
     MANIFEST,
     SHARDS,
@@ -56,8 +57,8 @@ class WriteSummary(Record):
     quarantined: list[tuple[str, str]]
 
 
-def check_name(name: str, root: Path, mode: Mode) -> None:
-    """Check that a dataset may be written as `root/name`.
+def check_letters(name: str, root: Path) -> None:
+    """Check that a dataset may have a name.
 
     Raises:
         InputError: It may not.
@@ -66,6 +67,15 @@ def check_name(name: str, root: Path, mode: Mode) -> None:
         raise InputError(f"the name '{name}' is reserved: the steps write {root / name}. Choose another")
     if not name or not all(letter.isascii() and (letter.isalnum() or letter in "_.-") for letter in name) or not name[0].isalnum():
         raise InputError(f"'{name}' is no name for a dataset; expected letters, digits and . _ - after a letter or digit")
+
+
+def check_name(name: str, root: Path, mode: Mode) -> None:
+    """Check that a dataset may be written as `root/name`.
+
+    Raises:
+        InputError: It may not.
+    """
+    check_letters(name, root)
     taken = (root / name).exists() or (root / f"{name}.dvc").exists()
     if taken and mode == "new":
         raise InputError(f"{root / name} exists; say --append to add to it, --replace to put the new data in its place, or choose another name")
@@ -100,27 +110,30 @@ def write_dataset(
     Raises:
         InputError: The name is taken, an id comes twice, a row gives a column that belongs to the manifest, too much is quarantined, or
             there is no image. What was there before is untouched.
+        TransientError: Another process writes it.
     """
     out = root / info.name
-    clear_remains(out)
-    check_name(info.name, root, mode)
-    old = read_table(out) if mode == "append" else None
-    if mode == "append":
-        info = _grown(read_dataset(out), info)
-    with replacing(out) as folder:
-        folder.mkdir(parents=True)
-        with _held(folder):
-            start = _link_shards(out, folder) if mode == "append" else 0
-            with ShardWriter(folder, max_shard_bytes, start) as shards, bar(f"import {info.name}", total or 0) as progress:
-                rows = Rows(info, shards, old, keep_damaged)
-                for image in images:
-                    rows.add(image)
-                    progress.update()
-            _check_quarantine(info.name, rows, max_bad)
-            table = rows.table()
-            write_table(table, folder / MANIFEST)
-            write_dataset_info(info, folder)
-            num_shards = shards.num_shards
+    root.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        clear_remains(out)
+        check_name(info.name, root, mode)
+        old = read_table(out) if mode == "append" else None
+        if mode == "append":
+            info = _grown(read_dataset(out), info)
+        with replacing(out) as folder:
+            folder.mkdir(parents=True)
+            with _held(folder):
+                start = _link_shards(out, folder) if mode == "append" else 0
+                with ShardWriter(folder, max_shard_bytes, start) as shards, bar(f"import {info.name}", total or 0) as progress:
+                    rows = Rows(info, shards, old, keep_damaged)
+                    for image in images:
+                        rows.add(image)
+                        progress.update()
+                _check_quarantine(info.name, rows, max_bad)
+                table = rows.table()
+                write_table(table, folder / MANIFEST)
+                write_dataset_info(info, folder)
+                num_shards = shards.num_shards
     return WriteSummary(
         name=info.name,
         version=info.version,

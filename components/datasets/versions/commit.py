@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from components.datasets.locks import writing
 from components.datasets.manifest import (
     DATASET,
     DIGESTED,
@@ -67,9 +68,14 @@ def commit(project: Path, name: str, message: str, version: str | None = None, o
     Raises:
         InputError: Nothing changed since the newest version, the version exists with other content, or is no semantic version.
         ConfigError: No git, no name of who commits.
-        TransientError: The remote is away; typed again, the command goes on.
+        TransientError: The remote is away; typed again, the command goes on. Or another process writes the dataset, or commits it.
     """
     tags.check_name(name)
+    with writing(project / "data" / name):
+        return _commit(project, name, message, version, on_branch)
+
+
+def _commit(project: Path, name: str, message: str, version: str | None, on_branch: bool) -> Committed:
     folder = project / "data" / name
     info = read_dataset(folder)
     check_identity(project)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from components.datasets.dataset import Dataset
+from components.datasets.locks import writing
 from components.datasets.manifest import COLUMNS, MANIFEST, SHARDS, write_dataset_info, write_table
 from components.datasets.shards import MAX_SHARD_BYTES, ShardWriter
 from components.files import replacing
@@ -32,9 +33,10 @@ def compact(folder: Path, max_shard_bytes: int = MAX_SHARD_BYTES) -> Compacted:
 
     Raises:
         DataError: A shard is missing or damaged; nothing was changed.
+        TransientError: Another process writes the dataset.
     """
     before = _sizes(folder)
-    with Dataset.of_folder(folder) as dataset, replacing(folder) as out, bar(f"compact {folder.name}", len(dataset)) as progress:
+    with writing(folder), Dataset.of_folder(folder) as dataset, replacing(folder) as out, bar(f"compact {folder.name}", len(dataset)) as progress:
         out.mkdir(parents=True)
         table = dataset.table
         ids = table.column("image_id").to_pylist()

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ruamel.yaml import YAML
 
+from components.datasets.locks import writing
 from components.datasets.manifest import MANIFEST, manifest_digest, parse_manifest
 from components.datasets.versions import tags
 from components.datasets.versions.commit import check_identity, content_of, off_branch
@@ -102,8 +103,13 @@ def forget(project: Path, planned: Plan, reason: str) -> list[str]:
     """Do what was planned; returns the tags that were made.
 
     Raises:
-        TransientError: The remote does not answer; typed again, the command goes on.
+        TransientError: The remote does not answer; typed again, the command goes on. Or another process writes the dataset.
     """
+    with writing(project / "data" / planned.name):
+        return _forget(project, planned, reason)
+
+
+def _forget(project: Path, planned: Plan, reason: str) -> list[str]:
     name, objects = planned.name, Objects(project)
     marks = sorted(hashlib.sha256(image_id.encode()).hexdigest() for image_id in planned.ids)
     shards = erased_shards(planned.places, member_names(planned.ids), objects, f"forget in {name}")

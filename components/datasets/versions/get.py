@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
+from components.datasets.locks import writing
 from components.datasets.manifest import dataset_ref
 from components.datasets.versions.objects import Objects, parse_record, record_path, recorded
 from components.datasets.versions.tags import Version, find, parse_ref
@@ -61,13 +62,14 @@ def pull(project: Path, ref: str, force: bool = False) -> str:
 
     Raises:
         InputError: data/NAME holds changes that DVC does not have.
-        TransientError: The remote does not answer; typed again, the command goes on.
+        TransientError: The remote does not answer; typed again, the command goes on. Or another process writes the dataset.
     """
     name, number = parse_ref(ref)
     if number is None:
         if not (project / record_path(name)).exists():
             raise ConfigError(f"{record_path(name)} not found; say which version to bring: {name}@v1.0.0 (darkroom data log {name})")
-        _bring(project, name, force)
+        with writing(project / "data" / name):
+            _bring(project, name, force)
         return record_path(name)
     version = _found(project, ref)
     place(project, version, force)
@@ -80,14 +82,15 @@ def place(project: Path, version: Version, force: bool = False) -> bool:
     content = git(project, "show", f"{version.commit}:./{record_path(version.name)}", check=False)
     if content is None:
         raise ConfigError(f"{version.tag} has no {record_path(version.name)}. Add it there, or run on the data as checked out")
-    changed = not path.exists() or path.read_text(encoding="utf-8").strip() != content
-    if changed:
-        if not force:
-            _refuse_unsaved(project, version.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content + "\n", encoding="utf-8")
-    if changed or not (project / "data" / version.name).exists():
-        _bring(project, version.name, force=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(project / "data" / version.name):
+        changed = not path.exists() or path.read_text(encoding="utf-8").strip() != content
+        if changed:
+            if not force:
+                _refuse_unsaved(project, version.name)
+            path.write_text(content + "\n", encoding="utf-8")
+        if changed or not (project / "data" / version.name).exists():
+            _bring(project, version.name, force=True)
     return changed
 
 

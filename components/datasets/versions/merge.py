@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from components.datasets.annotations import IGNORE, MAX_MASK_CLASSES, mask_png, read_mask
 from components.datasets.dataset import Dataset
+from components.datasets.locks import writing
 from components.datasets.manifest import (
     ANNOTATIONS,
     COLUMNS,
@@ -87,7 +88,7 @@ def merge(root: Path, names: tuple[str, str], name: str, mapping: Mapping[str, s
         ]
         num_shared = _drop_shared(parts)
         num_renamed = _rename_clashing(parts)
-        with replacing(root / name) as folder:
+        with writing(root / name), replacing(root / name) as folder:
             (folder / SHARDS).mkdir(parents=True)
             _link_shards(parts, folder)
             parts = [_with_masks(part, classes, folder) for part in parts]

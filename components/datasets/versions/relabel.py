@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from components.datasets.locks import writing
 from components.datasets.manifest import MANIFEST, read_dataset, read_table, write_table
 from components.errors import DataError, InputError
 from components.files import replacing
@@ -43,6 +44,7 @@ def relabel(folder: Path, table: Path) -> Relabelled:
         DataError: The table cannot be read, lacks a column, names an image or a class that is not there, or an image twice with different
             labels. Nothing was changed.
         InputError: The dataset holds no labels: boxes and masks are corrected where they were drawn, and imported with --append.
+        TransientError: Another process writes the dataset.
     """
     info = read_dataset(folder)
     if info.task != "classification":
@@ -51,21 +53,22 @@ def relabel(folder: Path, table: Path) -> Relabelled:
             "then: darkroom data import SOURCE --append"
         )
     given = _read(table)
-    manifest = read_table(folder)
-    old, ids = manifest.column("label").combine_chunks(), manifest.column("image_id").combine_chunks()
-    _refuse_unknown(table, "images", given.column("image_id"), ids, f"{info.name} has no such image_id")
-    _refuse_unknown(table, "classes", given.column("label"), pa.array(info.classes), f"{info.name} has {', '.join(info.classes[:20])}")
-    place = pc.index_in(ids, value_set=given.column("image_id").combine_chunks())
-    wanted = given.column("label").combine_chunks().take(place)
-    new = pc.coalesce(wanted, old)
-    changed = pc.invert(pc.fill_null(pc.equal(new, old), False)) if old.null_count < len(old) else wanted.is_valid()
-    changed = pc.and_(changed, wanted.is_valid())
-    pairs = pa.table({"from": old.filter(changed), "to": new.filter(changed)}).group_by(["from", "to"]).aggregate([([], "count_all")])
-    counted = sorted(((row["from"], row["to"], row["count_all"]) for row in pairs.to_pylist()), key=lambda row: (-row[2], str(row[0]), row[1]))
-    num_changed = int(pc.sum(changed).as_py() or 0)
-    if num_changed:
-        with replacing(folder / MANIFEST) as partial:
-            write_table(manifest.set_column(manifest.column_names.index("label"), "label", new), partial)
+    with writing(folder):
+        manifest = read_table(folder)
+        old, ids = manifest.column("label").combine_chunks(), manifest.column("image_id").combine_chunks()
+        _refuse_unknown(table, "images", given.column("image_id"), ids, f"{info.name} has no such image_id")
+        _refuse_unknown(table, "classes", given.column("label"), pa.array(info.classes), f"{info.name} has {', '.join(info.classes[:20])}")
+        place = pc.index_in(ids, value_set=given.column("image_id").combine_chunks())
+        wanted = given.column("label").combine_chunks().take(place)
+        new = pc.coalesce(wanted, old)
+        changed = pc.invert(pc.fill_null(pc.equal(new, old), False)) if old.null_count < len(old) else wanted.is_valid()
+        changed = pc.and_(changed, wanted.is_valid())
+        pairs = pa.table({"from": old.filter(changed), "to": new.filter(changed)}).group_by(["from", "to"]).aggregate([([], "count_all")])
+        counted = sorted(((row["from"], row["to"], row["count_all"]) for row in pairs.to_pylist()), key=lambda row: (-row[2], str(row[0]), row[1]))
+        num_changed = int(pc.sum(changed).as_py() or 0)
+        if num_changed:
+            with replacing(folder / MANIFEST) as partial:
+                write_table(manifest.set_column(manifest.column_names.index("label"), "label", new), partial)
     return Relabelled(given.num_rows, num_changed, counted)
 
 

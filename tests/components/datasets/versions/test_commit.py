@@ -3,14 +3,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from components.datasets.locks import writing
 from components.datasets.manifest import dataset_ref, read_dataset
 from components.datasets.versions import commit as commits
 from components.datasets.versions.tags import versions
-from components.errors import ConfigError, InputError
+from components.errors import ConfigError, InputError, TransientError
 from components.git import git
 from components.records import Expectation, Verdict
 from tests.components.datasets.versions.conftest import files_of, labelled, run, write
@@ -122,3 +124,38 @@ def test_a_missing_shard_is_told_before_anything_is_done(pets: Path, commit: Com
     (pets / "data" / "pets" / "shards" / "000000.tar").unlink()
     with pytest.raises(InputError, match=r"000000\.tar not found, though the manifest names it"):
         commit(pets)
+
+
+COMMIT = """
+import sys
+from pathlib import Path
+from components.datasets.versions.commit import commit
+from components.errors import TransientError
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    print(commit(Path(), "pets", sys.argv[1], sys.argv[1]).version.ref)
+except TransientError as error:
+    print(error)
+"""
+
+
+def test_two_commits_at_once_make_whole_versions_or_one_is_refused(pets: Path, commit: Commit) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", COMMIT, version], cwd=pets, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for version in ("1.0.0", "1.0.0")
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    with writing(pets / "data" / "pets"), ThreadPoolExecutor() as pool, pytest.raises(TransientError, match="is being written by process"):
+        pool.submit(commit, pets).result()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate()[0].strip() for process in processes]
+    assert "pets@v1.0.0" in said
+    assert all(text == "pets@v1.0.0" or "data/pets is being written by process" in text for text in said)
+    assert [version.ref for version in versions(pets, "pets")] == ["pets@v1.0.0"]
+    assert git(pets, "status", "--porcelain") == ""
