@@ -44,7 +44,13 @@ def import_data(
         track(project, f"data/{name}")
     lines = [f"data/{name} {summary.version}: {summary.num_images:,} images ({_counts_text(summary.class_counts)})"]
     if append:
-        done = {"added": summary.num_added, "relabelled": summary.num_relabelled, "changed": summary.num_changed, "unchanged": summary.num_unchanged}
+        done = {
+            "added": summary.num_added,
+            "relabelled": summary.num_relabelled,
+            "changed": summary.num_changed,
+            "with other metadata": summary.num_described,
+            "unchanged": summary.num_unchanged,
+        }
         lines.append("of the source: " + ", ".join(f"{count} {what}" for what, count in done.items() if count or what == "added"))
     if summary.quarantined:
         lines.append(f"{len(summary.quarantined)} could not be taken; {quarantine} says why")

@@ -18,6 +18,7 @@ from components.errors import DataError
 from components.protocols import ImportedImage, Quarantined
 
 _GIVEN_BY_THE_BYTES = {*COLUMNS, "mask_sha256"} - {"split", "group"}
+_NO_METADATA = {*_GIVEN_BY_THE_BYTES, *ANNOTATIONS}
 #: As many rows are held as Python objects, about 2 KB each.
 _CHUNK = 20_000
 _NO_MASK = dict.fromkeys(("mask_shard", "mask_offset", "mask_length"))
@@ -35,7 +36,7 @@ class Rows:
 
     def __init__(self, info: DatasetInfo, shards: ShardWriter, old: pa.Table | None, keep_damaged: bool) -> None:
         self.quarantined: list[Quarantined] = []
-        self.counts = {"num_added": 0, "num_relabelled": 0, "num_changed": 0, "num_unchanged": 0}
+        self.counts = {"num_added": 0, "num_relabelled": 0, "num_changed": 0, "num_described": 0, "num_unchanged": 0}
         self._info, self._shards, self._old, self._keep_damaged = info, shards, old, keep_damaged
         self._place = {} if old is None else dict(zip(old.column("image_id").to_pylist(), range(old.num_rows), strict=True))
         self._seen: set[str] = set()
@@ -144,7 +145,10 @@ class Rows:
             self.counts["num_changed"] += 1
             row["shard"], row["offset"], row["length"] = self._shards.add(row["image_id"], content)
         elif all(_same(self._old.column(name)[place].as_py(), row.get(name)) for name in ANNOTATIONS):
-            self.counts["num_unchanged"] += 1
+            described = self._described(self._old, place, row)
+            self.counts["num_described" if described else "num_unchanged"] += 1
+            if described:
+                self._changed[place] = described
             return
         else:
             self.counts["num_relabelled"] += 1
@@ -152,6 +156,16 @@ class Rows:
         if mask is None or self._old.column("mask_sha256")[place].as_py() != row["mask_sha256"]:
             row |= self._stored_mask(row, mask)
         self._changed[place] = row
+
+    def _described(self, old: pa.Table, place: int, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the source says of an image beside its annotations, where the manifest says something else; a null says nothing."""
+        found = {}
+        for name, value in row.items():
+            if name not in _NO_METADATA and value is not None and value == value:  # noqa: PLR0124 - NaN is not
+                before = old.column(name)[place].as_py() if name in old.column_names else None
+                if not _same(before, value):
+                    found[name] = value
+        return found
 
     def _stored_mask(self, row: Mapping[str, Any], mask: bytes | None) -> dict[str, Any]:
         return _NO_MASK if mask is None else dict(zip(_NO_MASK, self._shards.add(f"{row['image_id']}.mask.png", mask), strict=True))

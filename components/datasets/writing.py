@@ -50,6 +50,7 @@ class WriteSummary(Record):
     num_added: int
     num_relabelled: int = 0
     num_changed: int = 0
+    num_described: int = 0
     num_unchanged: int = 0
     num_damaged: int = 0
     num_bytes: int
@@ -101,7 +102,8 @@ def write_dataset(
         info: What dataset.yaml says. With `append` its classes are added after those there are.
         root: Where datasets stand.
         mode: `new`: the name must be free. `append`: images with a new id are added; of one that is there already a different annotation is
-            a relabelling, different bytes are a change. `replace`: the new data takes the place of the old.
+            a relabelling, different bytes are a change, and a different split, group or metadata column is taken. `replace`: the new data
+            takes the place of the old.
         total: How many images there are, where that is known.
         keep_damaged: Keep images whose header cannot be read, for validation to name; else they are quarantined.
         max_bad: Largest share of images that may be quarantined; None: any.

@@ -134,6 +134,24 @@ def test_another_annotation_of_a_known_image_is_a_relabelling(tmp_path: Path) ->
     assert write_dataset([other], INFO, tmp_path, "append").num_relabelled == 1
 
 
+def test_metadata_of_known_images_is_taken_and_counted(tmp_path: Path) -> None:
+    def image(name: str, **columns: object) -> ImportedImage:
+        return ImportedImage(name, _png(1), {"label": "cat"} | columns)
+
+    write_dataset([image(name, age=3, split="train") for name in "abcd"], INFO, tmp_path)
+    again = [image("a", age=4, split="train"), image("b", split="test", site="north"), image("c", age=None, weight=float("nan")), image("d", age=3)]
+    summary = write_dataset(again, INFO, tmp_path, "append")
+    assert (summary.num_described, summary.num_unchanged, summary.num_relabelled, summary.num_added) == (2, 2, 0, 0)
+    frame = read_manifest(tmp_path / "pets")
+    assert frame["age"].tolist() == [4, 3, 3, 3], "what a source does not say stays"
+    assert frame["split"].tolist() == ["train", "test", "train", "train"]
+    assert frame["site"].tolist() == [None, "north", None, None]
+    assert frame["label"].tolist() == ["cat"] * 4
+    assert len(list((tmp_path / "pets/shards").iterdir())) == 1, "no byte moved"
+    with pytest.raises(DataError, match="the column"):
+        write_dataset([image("a", age="old")], INFO, tmp_path, "append")
+
+
 def test_masks_that_do_not_fit_are_quarantined(tmp_path: Path) -> None:
     good = ImportedImage("a.png", _png(1), {}, mask=np.full((4, 6), 255, np.uint8))
     wrong = [
