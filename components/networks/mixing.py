@@ -106,14 +106,15 @@ def mosaic_images(images_NCHW: torch.Tensor, mosaic: Mosaic | None) -> torch.Ten
     """Return the canvases as float in 0..1, resampled bilinearly, of the same shape; the images as they are where there is no mosaic."""
     if mosaic is None:
         return images_NCHW
-    _, _, height, width = images_NCHW.shape
-    parts = to_float(images_NCHW)[mosaic.members]  # (N, 4, C, H, W)
-    atlas = torch.cat([torch.cat([parts[:, 0], parts[:, 1]], dim=3), torch.cat([parts[:, 2], parts[:, 3]], dim=3)], dim=2)
+    images = to_float(images_NCHW)
+    _, _, height, width = images.shape
     x, y, part = _sources(mosaic, height, width)
-    # half a pixel from an image's edge its outermost pixel goes on: the neighbour in the atlas is another image
-    x, y = x.clamp(0.5, width - 0.5) + width * (part % 2), y.clamp(0.5, height - 0.5) + height * (part // 2)
-    grid = torch.stack([x / width - 1, y / height - 1], dim=-1)
-    return functional.grid_sample(atlas, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    grid = torch.stack([x * (2 / width) - 1, y * (2 / height) - 1], dim=-1)
+    canvas = images
+    for number in range(mosaic.members.shape[1]):
+        shown = functional.grid_sample(images[mosaic.members[:, number]], grid, mode="bilinear", padding_mode="border", align_corners=False)
+        canvas = torch.where((part == number)[:, None], shown, canvas)
+    return canvas
 
 
 def mosaic_masks(masks: torch.Tensor, mosaic: Mosaic | None) -> torch.Tensor:
