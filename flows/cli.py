@@ -154,6 +154,18 @@ def _debug() -> bool:
 _asked: set[str] = set()
 
 
+@app.command()
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE")],
+    model: Annotated[str | None, typer.Option(help="NAME@champion, NAME/7, or a model's folder. [default: models/tuned]")] = None,
+    out: Annotated[Path, typer.Option(help="The folder of the pictures.", metavar="DIR")] = Path("explained"),
+) -> None:
+    """Draw where in images is what speaks for the answers."""
+    from flows.explaining import explain as explain_images
+
+    raise typer.Exit(explain_images(Home.absolute(), images, model, out))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see `components.errors`."""
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -48,7 +48,16 @@ _PROGRESS_EVERY_S = 3.0
 #: What the process servers import, in the order in which their steps come.
 _PRELOAD = {
     "light": ("great_expectations", "pandas", "components.__main__", "components.steps.validate", "components.steps.split"),
-    "torch": ("torch", "torchvision", "pandas", "components.__main__", "components.training.loop", "components.tracking.journal"),
+    "torch": (
+        "torch",
+        "torchvision",
+        "pandas",
+        "components.__main__",
+        "components.training.loop",
+        "components.tracking.journal",
+        "matplotlib.figure",
+        "captum.attr",
+    ),
     "export": (
         "torch",
         "torchvision",

@@ -23,7 +23,7 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "status", "demo", "up", "down", "serve", "report", "predict", "data", "models"):
+    for command in ("run", "status", "demo", "up", "down", "serve", "report", "predict", "explain", "data", "models"):
         assert f"\n  {command}" in done.stdout
 
 
