@@ -66,7 +66,7 @@ def _explain(subject: Subject, path: Path, image: PreparedImage, picture: Path) 
     predictions = predict(task, subject.model, image.pixels[None])
     answers = subject.answers.of(predictions[0], spec.classes)[:MAX_ANSWERS]
     scores = [subject.scores(subject.image(image.pixels), answer)[0] for answer in answers]
-    captions = [f"why {spec.classes[answer.label]}, {score:.0%}?" for answer, score in zip(answers, scores, strict=True)]
+    captions = [f"why {spec.classes[answer.label]}? ({score:.0%})" for answer, score in zip(answers, scores, strict=True)]
     pictures = [explained(subject, image.pixels, answer) for answer in answers]
     with explaining_full_disk(picture):
         picture.parent.mkdir(parents=True, exist_ok=True)

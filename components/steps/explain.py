@@ -37,7 +37,7 @@ class ExplainConfig(Section):
 
     section: ClassVar[str] = "explain"
     enabled: bool = Field(default=True, description="false: nothing is explained")
-    num_pictures: int = Field(default=9, ge=0, le=100, description="of the worst mistakes, and as many of right answers")
+    num_pictures: int = Field(default=12, ge=0, le=100, description="of the worst mistakes, and as many of right answers")
     num_images: int = Field(default=50, ge=2, le=10_000, description="on which the maps are measured")
     blanked: float = Field(default=0.2, gt=0, le=0.5, description="share of the image that is blanked to measure a map")
     seed: int = Field(default=0, ge=0, description="of the images that are measured, the random regions, the random weights")
@@ -122,7 +122,7 @@ def _draw(config: ExplainConfig, subject: Subject, test: PreparedSplit, wrong: d
             pictures, captions = [], []
             for image, answer in chosen:
                 pictures.append(explained(subject, np.asarray(test.images[image]), answer))
-                why = f"why {classes[answer.label]}, {subject.scores(subject.image(test.images[image]), answer)[0]:.0%}?"
+                why = f"why {classes[answer.label]}? ({subject.scores(subject.image(test.images[image]), answer)[0]:.0%})"
                 captions.append(f"{wrong[image]}; {why}" if sheet == MISTAKES else why)
                 progress.update()
             draw_images(pictures, captions, folder / sheet, empty=empty)
