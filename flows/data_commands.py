@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.config import DataConfig, read_params, section_of
 from components.errors import ConfigError
+
+if TYPE_CHECKING:
+    from components.datasets.writing import WriteSummary
 
 REPORTS = Path("reports")
 ARCHIVES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip")
@@ -42,7 +45,7 @@ def import_data(
             quarantine=project / quarantine,
         )
         track(project, f"data/{name}")
-    lines = [f"data/{name} {summary.version}: {summary.num_images:,} images ({_counts_text(summary.class_counts)})"]
+    lines = [f"data/{name} {summary.version}: {summary.num_images:,} images{_counts_text(summary)}"]
     if append:
         done = {
             "added": summary.num_added,
@@ -67,12 +70,14 @@ def name_of(source: str) -> str:
     return name[: len(name) - len(ending)]
 
 
-def _counts_text(counts: Mapping[str, int]) -> str:
-    """Return how often each class is there; of many classes the commonest."""
-    if len(counts) <= MOST_SHOWN:
-        return ", ".join(f"{label} {count}" for label, count in counts.items())
-    commonest = sorted(counts, key=lambda label: -counts[label])[:MOST_SHOWN]
-    return ", ".join(f"{label} {counts[label]}" for label in commonest) + f", {len(counts) - MOST_SHOWN} classes more"
+def _counts_text(summary: WriteSummary) -> str:
+    """Return how often each class is there, of many classes the commonest; of masks, which nobody has looked into, how many there are."""
+    counts = summary.class_counts
+    shown = [f"{label} {counts[label]}" for label in (counts if len(counts) <= MOST_SHOWN else sorted(counts, key=lambda label: -counts[label]))]
+    more = [f"{len(counts) - MOST_SHOWN} classes more"] if len(counts) > MOST_SHOWN else []
+    parts = [*shown[:MOST_SHOWN], *more] if any(counts.values()) else []
+    parts += [f"{summary.num_masks:,} with a mask"] if summary.num_masks else []
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def export_data(project: Path, name: str, format_: str, out: Path, without: list[str]) -> str:

@@ -75,7 +75,7 @@ def commit_text(project: Path, name: str, message: str, version: str | None) -> 
     record = made.version.record
     checks = "not checked" if record.checks is None else "checks passed" if record.checks.passed else "checks failed"
     lines = [
-        f"{made.version.ref}: {record.num_images} images ({_counts(record.class_counts)}), {checks}"
+        f"{made.version.ref}: {record.num_images} images{_counts(record.class_counts)}, {checks}"
         if made.created
         else f"{made.version.ref} is there already",
         f"its bytes are in {made.remote}"
@@ -201,7 +201,7 @@ def merge_text(project: Path, names: tuple[str, str], name: str, mapping: Sequen
         pairs[old] = new
     done = merge(project / "data", names, name, pairs, keep)
     track(project, f"data/{name}")
-    lines = [f"data/{name}: {done.num_images} images ({_counts(done.class_counts)})"]
+    lines = [f"data/{name}: {done.num_images} images{_counts(done.class_counts)}"]
     lines += [f"{done.num_shared} images were in both, and stand in it once"] if done.num_shared else []
     lines += [f"{done.num_renamed} ids meant another image in each; the dataset's name stands before them now"] if done.num_renamed else []
     return "\n".join([*lines, f"To keep it: darkroom data commit {name} -m TEXT"])
@@ -291,8 +291,11 @@ def _ref(project: Path, name: str, version: str | None) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
+    """Return how often each class is there, in brackets; nothing where nobody counted, as with masks."""
+    if not any(counts.values()):
+        return ""
     shown = [f"{label} {count}" for label, count in list(counts.items())[:_SHOWN_CLASSES]]
-    return ", ".join(shown) + (f", {len(counts) - len(shown)} more classes" if len(counts) > len(shown) else "")
+    return f" ({', '.join(shown)}{f', {len(counts) - len(shown)} more classes' if len(counts) > len(shown) else ''})"
 
 
 def _remote_of(project: Path) -> str:

@@ -47,6 +47,7 @@ class WriteSummary(Record):
     num_images: int
     path: str
     class_counts: dict[str, int]
+    num_masks: int = 0
     num_added: int
     num_relabelled: int = 0
     num_changed: int = 0
@@ -142,6 +143,7 @@ def write_dataset(
         num_images=table.num_rows,
         path=out.as_posix(),
         class_counts=class_counts(table, info.classes),
+        num_masks=table.num_rows - table.column("mask_sha256").null_count,
         **rows.counts,
         num_damaged=table.column("height").null_count,
         num_bytes=pc.sum(table.column("length")).as_py(),

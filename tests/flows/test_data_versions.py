@@ -20,6 +20,7 @@ from components.records import DatasetRef
 from components.registry.lineage import version_tag
 from flows.data_versions import fetch_newest
 from flows.pipeline import Pipeline
+from tests.components.datasets.formats.conftest import half_mask, picture, png
 from tests.flows.conftest import commit
 
 
@@ -37,6 +38,15 @@ def typed(project: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., st
         return capsys.readouterr().out
 
     return run
+
+
+def test_masks_are_counted_and_their_classes_are_not(project: Path, typed: Callable[..., str], tmp_path: Path) -> None:
+    for name, content in {"images/a.png": picture(), "images/b.png": picture(9), "masks/a.png": png(half_mask(0, 255))}.items():
+        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / name).write_bytes(content)
+    assert typed("import", str(tmp_path / "source"), "--name", "cells").startswith("data/cells 1.0.0: 2 images (1 with a mask)\n")
+    assert typed("commit", "cells", "-m", "cells").startswith("cells@v1.0.0: 2 images, not checked\n")
+    assert "2 images  not checked" in typed("log", "cells")
 
 
 def test_from_an_import_to_an_approved_version_and_back(

@@ -63,6 +63,8 @@ def _row(version: Version, used: bool) -> dict[str, Any]:
 def _images(row: dict[str, Any]) -> str:
     if row["num_images"] is None:
         return ""
+    if not any(row["class_counts"].values()):  # of masks nobody counted
+        return f"{row['num_images']} images"
     counts = sorted(row["class_counts"].items(), key=lambda item: -item[1])
     rest = f", {len(counts) - _NUM_CLASSES} more" if len(counts) > _NUM_CLASSES else ""
     return f"{row['num_images']} images ({', '.join(f'{label} {count}' for label, count in counts[:_NUM_CLASSES])}{rest})"

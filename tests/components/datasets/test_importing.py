@@ -163,6 +163,7 @@ def test_masks_that_do_not_fit_are_quarantined(tmp_path: Path) -> None:
         ("b.png", "its mask is 4×6 pixels, the upright image 6×4"),
         ("c.png", "its mask holds 2, which are no classes; expected 0 to 1, or 255"),
     ]
+    assert summary.num_masks == 1
 
 
 def test_importing_twice_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
