@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 UV_VERSION := 0.13.8
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup demo test check lint fuzz bench bench-accuracy lock clean
+.PHONY: help setup demo test check lint fuzz bench bench-accuracy deps lock clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 24
@@ -46,6 +46,9 @@ bench: setup  ## measure, side by side, and write benchmarks/RESULTS.md
 
 bench-accuracy: setup  ## the long measures (hours); goes on where it was stopped
 	$(BIN)/python -m benchmarks --accuracy
+
+deps: setup  ## write the code that each stage imports into dvc.yaml
+	@$(BIN)/python -m flows.code_deps
 
 lock: .venv/ready  ## resolve pyproject.toml again into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --upgrade pyproject.toml -o requirements.lock

@@ -20,6 +20,7 @@ from typing import Any, get_type_hints
 from components.config import DataConfig, Section, read_params, section_of, with_overrides
 from components.errors import ConfigError, DarkroomError, unknown_name
 from components.protocols import Context, Task, plugin, plugin_names
+from components.stage_code import check_lock
 
 PARAMS = Path("params.yaml")
 
@@ -146,6 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"usage: python -m components STEP [options]\n\nsteps: {', '.join(plugin_names('components.steps'))}")
         return 0 if argv else 2
     try:
+        check_lock(Path(), argv[0], argv[1:])
         run_step(argv[0], argv[1:])
     except DarkroomError as error:
         if debug:

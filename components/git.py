@@ -39,3 +39,12 @@ def git(project: Path, *arguments: str, check: bool = True, text: str | None = N
     if ".lock': File exists" in said:
         raise TransientError(f"another git command is at work in {project}, or one was killed: {said}")
     raise ConfigError(f"git {arguments[0]} failed: {said or ' '.join(done.stdout.split())}")
+
+
+def stand_in(project: Path) -> dict[str, str]:
+    """Return the environment in which a commit has an author, also on a machine where git knows none; empty where it does."""
+    if git(project, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False) is not None:
+        return {}
+    return {
+        f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Darkroom"), ("EMAIL", "darkroom@localhost"))
+    }

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 from components.errors import DarkroomError
 from flows.cli_data import data
 from flows.cli_models import models
-from flows.terminal import say, set_up
+from flows.terminal import only_answers, say, set_up
 
 app = typer.Typer(
     name="darkroom",
@@ -33,6 +33,26 @@ Until = Annotated[str | None, typer.Option(help="The last stage to run; what fol
 Set = Annotated[list[str] | None, typer.Option("--set", "-S", help="Write a value into params.yaml first. Repeatable.", metavar="SECTION.KEY=VALUE")]
 Latest = Annotated[bool, typer.Option("--latest", help="Fetch and pull the newest version of the data first.")]
 Isolated = Annotated[bool, typer.Option("--isolated", help="Work in a git worktree of its own, on the last commit.")]
+
+
+@app.command("init")
+def init_project(
+    folder: Annotated[Path, typer.Argument(help="An empty folder, or a new one.", metavar="DIR")],
+    task: Annotated[
+        str | None, typer.Option(help="classification, detection or segmentation. [default: classification, or what SOURCE is labelled for]")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="Your images, as darkroom data import takes them. [default: handwritten digits]", metavar="SOURCE")
+    ] = None,
+) -> None:
+    """Make a project that runs at once: data, params.yaml, dvc.yaml, git and DVC.
+
+    Then: cd DIR; darkroom run.
+    """
+    from flows.init import init_text
+
+    only_answers()
+    print(init_text(folder, task, source))
 
 
 @app.command()
@@ -134,6 +154,18 @@ def predict(
     raise typer.Exit(predict_images(Home.absolute(), images, model, artifact, out))
 
 
+@app.command()
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE")],
+    model: Annotated[str | None, typer.Option(help="NAME@champion, NAME/7, or a model's folder. [default: models/tuned]")] = None,
+    out: Annotated[Path, typer.Option(help="The folder of the pictures.", metavar="DIR")] = Path("explained"),
+) -> None:
+    """Draw where in images is what speaks for the answers."""
+    from flows.explaining import explain as explain_images
+
+    raise typer.Exit(explain_images(Home.absolute(), images, model, out))
+
+
 @app.callback(invoke_without_command=True)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
@@ -152,18 +184,6 @@ def _debug() -> bool:
 
 
 _asked: set[str] = set()
-
-
-@app.command()
-def explain(
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE")],
-    model: Annotated[str | None, typer.Option(help="NAME@champion, NAME/7, or a model's folder. [default: models/tuned]")] = None,
-    out: Annotated[Path, typer.Option(help="The folder of the pictures.", metavar="DIR")] = Path("explained"),
-) -> None:
-    """Draw where in images is what speaks for the answers."""
-    from flows.explaining import explain as explain_images
-
-    raise typer.Exit(explain_images(Home.absolute(), images, model, out))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from components.dvc_repo import opened
 from components.errors import ConfigError
-from components.git import git
+from components.git import git, stand_in
 from flows import demo_versions
 from flows.terminal import say
 
@@ -59,7 +59,7 @@ def demo(project: Path, debug: bool) -> int:
         raise ConfigError(f"params.yaml: data.name is '{name}'; the demo is about '{demo_versions.NAME}'. Set it, or run: darkroom run")
     refuse_if_locked(project, wait=False)
     _protect(project)
-    _introduce(project)
+    os.environ.update(stand_in(project))  # the demo is to run on a bare machine
     started, home = time.monotonic(), project / ".darkroom"
     prefect = Prefect(home)
     prefect.start()
@@ -98,14 +98,6 @@ def _protect(project: Path) -> None:
     if folder.exists():
         with closing(Pipeline(project)) as pipeline:
             pipeline.check_data()
-
-
-def _introduce(project: Path) -> None:
-    """Give the versions an author where git knows none: the demo is to run on a bare machine."""
-    if git(project, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False) is None:
-        for role in ("AUTHOR", "COMMITTER"):
-            os.environ.setdefault(f"GIT_{role}_NAME", "Darkroom demo")
-            os.environ.setdefault(f"GIT_{role}_EMAIL", "demo@localhost")
 
 
 def _bring_in(project: Path, act: Act) -> None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.dvc_repo import readable
 from components.errors import ConfigError, DataError, unknown_name
+from components.stage_code import LOCK
+from flows.code_lock import changes, refresh
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
@@ -50,6 +52,11 @@ class Pipeline:
             self.repo = Repo(str(project))
             self._graph = self.repo.index.graph
         self.project = project
+        self._see_code()
+
+    def _see_code(self) -> None:
+        with readable():
+            refresh(self.project, [stage for stage in self.repo.index.stages if stage.cmd])
 
     def close(self) -> None:
         """Let go of DVC's databases."""
@@ -154,6 +161,7 @@ class Pipeline:
             self._record(stage, inputs)
 
     def _record(self, stage: PipelineStage, inputs: Inputs | None) -> None:
+        self._see_code()
         stage.save(run_cache=False)
         if inputs is not None and (now := _inputs(stage)) != inputs:
             changed = sorted(name for name in now.hashes | inputs.hashes if now.hashes.get(name) != inputs.hashes.get(name))
@@ -185,7 +193,10 @@ def _changed_params(stage: PipelineStage) -> list[str]:
 
     lines = []
     for dependency in stage.deps:
-        if isinstance(dependency, ParamsDependency):
+        if isinstance(dependency, ParamsDependency) and dependency.def_path == LOCK:
+            was, is_now = dependency.hash_info.value or {}, dependency.read_params()
+            lines += [line for entry in dependency.params for line in changes(entry, was.get(entry) or {}, is_now.get(entry) or {})]
+        elif isinstance(dependency, ParamsDependency):
             before, now = _flat(dependency.hash_info.value or {}), _flat(dependency.read_params())
             lines += [f"{key}: {before.get(key, 'none')} → {now.get(key, 'none')}" for key in sorted(before | now) if before.get(key) != now.get(key)]
     return lines

@@ -32,6 +32,7 @@ from types import FrameType
 from typing import Any, NoReturn, Self
 
 from components.errors import DarkroomError
+from components.stage_code import PACKAGE, State, source_state
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class ProcessServer:
     def __init__(self, project: Path, preload: Sequence[str]) -> None:
         self._project, self._preload = project, tuple(preload)
         self._process: subprocess.Popen[bytes] | None = None
-        self._code: dict[str, tuple[int, int]] = {}
+        self._code: State = ()
 
     def start(self) -> None:
         """Start importing, unless that has begun; returns at once."""
@@ -166,9 +167,10 @@ class _Interrupts:
             os.kill(self._pid, signal.SIGINT if self.count == 1 else signal.SIGKILL)
 
 
-def _code_state(project: Path) -> dict[str, tuple[int, int]]:
-    """Return what tells whether a source file changed: time of change and size."""
-    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in sorted((project / "components").rglob("*.py"))}
+def _code_state(project: Path) -> State:
+    """Return what tells whether a source file changed that a step in this folder imports."""
+    own = project / "components"
+    return source_state(own if (own / "__init__.py").exists() else PACKAGE)
 
 
 def _serve(connection: Connection, preload: Sequence[str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -29,6 +28,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from components.errors import ConfigError, DarkroomError, TransientError
+from components.stage_code import step_of
 from components.tracking import runs
 from components.tracking.system import SystemMetrics
 from flows.pipeline import Inputs, Pipeline
@@ -115,7 +115,7 @@ def warm(project: Path, stages: Sequence[PipelineStage]) -> bool:
 
     The third kind waits until the second is at work: two cores import two things at a time.
     """
-    kinds = list(dict.fromkeys(_kind(step[0]) for step in (_step_of(str(stage.cmd)) for stage in stages) if step))
+    kinds = list(dict.fromkeys(_kind(step[0]) for step in (step_of(str(stage.cmd)) for stage in stages) if step))
     for kind in kinds[:2]:
         process_server(project, kind).start()
     return bool(kinds)
@@ -222,7 +222,7 @@ def _execute(shop: Workshop, stage: PipelineStage, inputs: Inputs) -> End:
     status: runs.Status = "FAILED"
     try:
         with SystemMetrics(tracker):
-            step = _step_of(str(stage.cmd))
+            step = step_of(str(stage.cmd))
             end = _fork(shop, name, step, inputs) if step else _shell(shop.pipeline.project, stage.cmd)
         status = "FINISHED" if end.exit_code == 0 else "FAILED"
     except KeyboardInterrupt:
@@ -240,12 +240,6 @@ def _execute(shop: Workshop, stage: PipelineStage, inputs: Inputs) -> End:
 def journal_name(stage: str) -> str:
     """Return a stage's name as MLflow's tags can bear it."""
     return stage.replace("@", ":")
-
-
-def _step_of(cmd: str) -> list[str] | None:
-    """Return step and options of `python -m components STEP OPTIONS`, None for any other command."""
-    words = shlex.split(cmd)
-    return words[3:] if words[:3] == ["python", "-m", "components"] and len(words) > 3 else None
 
 
 def _fork(shop: Workshop, name: str, step: list[str], inputs: Inputs) -> End:
