@@ -50,6 +50,8 @@ class TorchRunner:
     """A loaded .pt2 file: a `Runner`."""
 
     def __init__(self, path: Path, num_threads: int) -> None:
+        import torchvision  # noqa: F401 - it brings the operators that a detector's graph may name
+
         extra = {_EXTRA: ""}
         try:
             self._module = torch.export.load(path, extra_files=extra).module()

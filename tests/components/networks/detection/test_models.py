@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from components.compression.pruned import pruned_copy
 from components.errors import ConfigError
 from components.exporters.onnx import plugin as onnx
 from components.networks.detection.detector import Detector
 from components.networks.detection.models import FAMILIES, build
 from components.networks.detection.objects import Objects, padded
 from components.networks.normalisation import Normalised
+from components.networks.structure import apply_structure, structure_of
 from components.tasks.detection import DeployGraph
 
 SIDE, NUM_CLASSES, CPU = 64, 3, torch.device("cpu")
@@ -56,7 +58,7 @@ def test_steps_of_learning_bring_the_loss_down(detector: Detector) -> None:
     detector.train()
     before = {name: detector.get_parameter(name).clone() for name in detector.head_names()}
     optimizer, losses = torch.optim.AdamW(detector.parameters(), 1e-4), []
-    for _ in range(3):
+    for _ in range(2):
         optimizer.zero_grad()
         losses.append(detector.loss(detector(_images()), OBJECTS, SIZE, {}))
         losses[-1].backward()  # type: ignore[no-untyped-call]
@@ -91,6 +93,27 @@ def test_names_lead_to_heads_and_feature_maps(detector: Detector) -> None:
         hook.remove()
     sides = [height for _, _, height, _ in (shapes[layer] for layer in layers)]
     assert sides == sorted(sides, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["yolo_nano", "ssdlite320_mobilenet_v3_large", "fcos_resnet18_fpn"])  # CSP, depthwise, pyramid with groups
+def test_channels_can_be_taken_from_it_and_it_is_rebuilt_without_the_pruner(name: str) -> None:
+    torch.manual_seed(0)
+    dense, rebuilt = (Normalised(build(name, NUM_CLASSES, 1, SIZE, {}), [0.4], [0.3]) for _ in range(2))
+    pruned = pruned_copy(dense, torch.zeros(2, 1, SIDE, SIDE), 0.3, {})
+    assert _size(pruned) < 0.8 * _size(dense)
+    apply_structure(rebuilt, structure_of(pruned))
+    rebuilt.load_state_dict(pruned.state_dict())
+    ours, theirs = (cast(Detector, model.eval().network) for model in (pruned, rebuilt))
+    with torch.no_grad():
+        for one, other in zip(*(each.decode(each(_images()), each.anchors(SIZE), SIZE) for each in (ours, theirs)), strict=True):
+            torch.testing.assert_close(one, other)
+    rebuilt.train()
+    theirs.loss(rebuilt(_images()), OBJECTS, SIZE, {}).backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in rebuilt.parameters())
+
+
+def _size(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 class Pooled(nn.Module):
