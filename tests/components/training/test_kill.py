@@ -20,7 +20,7 @@ import components.training.initial, components.training.loop, components.tasks.c
 
 data, folder, draws = Path(sys.argv[1]), Path(sys.argv[2]), random.Random(int(sys.argv[3]))
 config = TrainConfig(model_options={"width": 8}, epochs=4, batch_size=32, optimizer=sys.argv[4], lr=0.01, schedule="onecycle", ema=0.9,
-                     accumulate=2, clip_norm=1.0, label_smoothing=0.1, checkpoint_minutes=1e-6)
+                     accumulate=2, clip_norm=1.0, label_smoothing=0.1, multi_scale=[0.75, 1.25], checkpoint_minutes=1e-6)
 task = TaskConfig(name="classification", image_size=16, channels=1)
 
 def attempt(out, scratch):

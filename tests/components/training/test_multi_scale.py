@@ -106,6 +106,14 @@ def test_images_without_a_target_are_learnt_from_and_a_loss_that_is_no_number_st
         fit(problem, MANY, Policy(), context=Context())
 
 
+def test_labels_are_learnt_at_several_sizes_too(problem: Any) -> None:
+    sizes: set[tuple[int, ...]] = set()
+    model = problem.model()
+    model.register_forward_pre_hook(lambda module, inputs: sizes.add(tuple(inputs[0].shape[2:])) if module.training else None)
+    assert problem.fit(model, epochs=4, multi_scale=[0.75, 1.5]).value > 0.9
+    assert sizes == {(8, 8), (12, 12)}
+
+
 def test_targets_follow_images_to_another_size() -> None:
     detection, segmentation = (plugin("components.tasks", "task", task) for task in NETWORKS)
     objects = detection.collate([Truth(np.array([[2.0, 4, 10, 20]]), np.array([0]), np.array([False]))], torch.device("cpu"))
