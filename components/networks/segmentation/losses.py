@@ -42,11 +42,13 @@ def _focal(logits: torch.Tensor, masks: torch.Tensor, class_weights: torch.Tenso
 
 def _dice(logits: torch.Tensor, masks: torch.Tensor, _class_weights: torch.Tensor | None) -> torch.Tensor:
     """Return one minus the soft Dice coefficient over the batch, mean of the classes (Milletari et al. 2016, arXiv:1606.04797)."""
-    num_classes = logits.shape[1]
-    judged = (masks != IGNORE)[:, None]
-    wanted = functional.one_hot(masks.clamp(max=num_classes - 1), num_classes).permute(0, 3, 1, 2) * judged
-    given = logits.softmax(dim=1) * judged
-    shared, sizes = (given * wanted).sum(dim=(0, 2, 3)), (given + wanted).sum(dim=(0, 2, 3))
+    judged = masks != IGNORE
+    labels = masks.masked_fill(~judged, 0)
+    given = logits.softmax(dim=1)
+    right = given.gather(1, labels[:, None])[:, 0] * judged
+    zero = given.new_zeros(logits.shape[1])  # sums by class, without a plane of ones and zeros for each
+    shared = zero.index_add(0, labels.flatten(), right.flatten())
+    sizes = (given * judged[:, None]).sum(dim=(0, 2, 3)) + zero.index_add(0, labels.flatten(), judged.flatten().to(given.dtype))
     return 1 - ((2 * shared + _SMOOTH) / (sizes + _SMOOTH)).mean()
 
 

@@ -38,3 +38,12 @@ def test_losses_add_up() -> None:
 def test_cross_entropy_is_the_mean_over_labelled_pixels() -> None:
     masks, logits = torch.tensor([[[0, 1], [IGNORE, 0]]]), torch.randn(1, 2, 2, 2)
     torch.testing.assert_close(loss(logits, masks, {"cross_entropy": 1.0}), torch.nn.functional.cross_entropy(logits, masks, ignore_index=IGNORE))
+
+
+def test_dice_is_counted_as_its_formula_says() -> None:
+    masks, logits = torch.tensor([[[0, 1], [IGNORE, 2]], [[1, 1], [0, IGNORE]]]), torch.randn(2, 4, 2, 2)
+    given, parts = logits.softmax(dim=1), []
+    for label in range(4):
+        wanted, seen = (masks == label).float(), given[:, label] * (masks != IGNORE)
+        parts.append((2 * (wanted * seen).sum() + 1) / (wanted.sum() + seen.sum() + 1))
+    torch.testing.assert_close(loss(logits, masks, {"dice": 1.0}), 1 - torch.stack(parts).mean())
