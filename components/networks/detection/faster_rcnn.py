@@ -88,7 +88,7 @@ class FasterRCNN(TorchvisionDetector):
         proposals, _ = rpn.filter_proposals(reached, objectness, sizes, _counts(raw))
         labels, boxes = rpn.assign_targets_to_anchors(anchors, targets)
         of_objects, of_proposals = rpn.compute_loss(objectness, deltas, labels, rpn.box_coder.encode(boxes, anchors))
-        _, parts = heads(raw.levels, proposals, sizes, targets)
+        _, parts = heads({name: level.float() for name, level in raw.levels.items()}, proposals, sizes, targets)
         weights = {**self.loss_weights, **weights}
         label, box = of_objects + parts["loss_classifier"], of_proposals + parts["loss_box_reg"]
         return cast(torch.Tensor, weights["label"] * label + weights["box"] * box)
@@ -136,14 +136,11 @@ class FasterRCNN(TorchvisionDetector):
         pool = self.model.roi_heads.box_roi_pool
         image = torch.arange(proposals.shape[0], device=proposals.device, dtype=proposals.dtype)[:, None, None]
         regions = torch.cat([image.expand(-1, proposals.shape[1], 1), proposals], dim=2).flatten(0, 1)
-        read = [levels[name] for name in pool.featmap_names if name in levels]
+        read = [levels[name].float() for name in pool.featmap_names if name in levels]
         powers = [round(math.log2(level.shape[2] / size_hw[0])) for level in read]
         areas = (regions[:, 3] - regions[:, 1]) * (regions[:, 4] - regions[:, 2])
         wanted = torch.floor(_CANONICAL_LEVEL + torch.log2(areas.sqrt() / _CANONICAL_SIDE) + _TINY).clamp(-powers[0], -powers[-1]) + powers[0]
-        shown = [
-            roi_align(level, regions.to(level.dtype), pool.output_size, 2.0**power, pool.sampling_ratio)
-            for level, power in zip(read, powers, strict=True)
-        ]
+        shown = [roi_align(level, regions, pool.output_size, 2.0**power, pool.sampling_ratio) for level, power in zip(read, powers, strict=True)]
         found: torch.Tensor = shown[0]
         for number, here in enumerate(shown[1:], start=1):
             found = torch.where((wanted == number)[:, None, None, None], here, found)
