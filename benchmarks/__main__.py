@@ -1,6 +1,6 @@
 """`make bench` and `make bench-accuracy`: every module beside this one, each in a process of its own, into one table.
 
-A module has `rows() -> list[Row]`; one with `LONG = True` belongs to `make bench-accuracy`. What was measured is kept in
+A module has `rows()`, a list of `Row` or an iterator of them; one with `LONG = True` belongs to `make bench-accuracy`. What was measured is kept in
 `.darkroom/benchmarks/`, so that a run which was stopped goes on with the modules that are missing, and
 `benchmarks/RESULTS.md` always shows the newest figures of all.
 """
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import json
 import os
 import platform
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -48,18 +50,22 @@ def machine() -> str:
 
 
 def measure(name: str) -> None:
-    """Run one module and keep its rows."""
-    MEASURED.mkdir(parents=True, exist_ok=True)
-    code = f"import dataclasses, json, pathlib, benchmarks.{name} as m; " + (
-        f"pathlib.Path({str(MEASURED / name)!r} + '.json').write_text(json.dumps([dataclasses.asdict(row) for row in m.rows()]))"
-    )
+    """Run one module in a process of its own."""
     print(f"measuring {name} …", file=sys.stderr, flush=True)
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ  # as components.__main__ sets it for a step
+    code = f"from benchmarks.__main__ import keep_rows; keep_rows({name!r})"
     if subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode:
-        print(f"{name} failed: its rows are left as they were", file=sys.stderr)
-        return
-    stamp = {"date": date.today().isoformat(), "machine": machine()}
-    (MEASURED / f"{name}.stamp").write_text(json.dumps(stamp))
+        print(f"{name} failed: rows that it had not come to are left as they were, or out", file=sys.stderr)
+
+
+def keep_rows(name: str) -> None:
+    """Measure with one module, here, and keep each row as soon as it is there: some take hours."""
+    MEASURED.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for row in importlib.import_module(f"benchmarks.{name}").rows():
+        rows.append(asdict(row))
+        (MEASURED / f"{name}.json").write_text(json.dumps(rows))
+        (MEASURED / f"{name}.stamp").write_text(json.dumps({"date": date.today().isoformat(), "machine": machine()}))
 
 
 def table(names: list[str]) -> str:

@@ -1,6 +1,7 @@
 """CIFAR-10 by the committed command: the accuracy of the small network, and whether `auto` settings cost any of it.
 
-Three seeds in float32 and three as `auto` chooses. A run that was stopped goes on from its checkpoint, one that is done is not repeated.
+One training, then three seeds in float32 and three as `auto` chooses. A run that was stopped goes on from its checkpoint, one that
+is done is not repeated.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from benchmarks import cifar10
 from benchmarks.rows import Row
 from components.config import section_of
 from components.protocols import Context, plugin
+from components.steps.finetune import FinetuneConfig, finetune
 from components.steps.train import TrainConfig, train
 from components.training.inference import predict
 from components.training.model_files import load_model
@@ -25,16 +27,22 @@ SEEDS, TARGET, LARGEST_LOSS = (0, 1, 2), 0.90, 0.003
 
 
 def trained(precision: str, seed: int) -> Path:
-    """Return the folder of a trained model, trained at the first call; its .cost.json sums up all attempts."""
+    """Return the folder of a model that was trained and fine-tuned, at the first call; its .cost.json sums up all attempts."""
     out = cifar10.FOLDER / "models" / f"{precision}-{seed}"
-    if not (out / "summary.json").is_file():
-        config = section_of(cifar10.PARAMS, TrainConfig).model_copy(update={"seed": seed, "precision": precision})
-        start = cifar10.FOLDER / "start"
-        start.mkdir(parents=True, exist_ok=True)
-        (start / "start.json").write_text('{"source": null}')
-        cifar10.prepared()
-        with _cost(out.with_suffix(".cost.json")):
-            train(config, cifar10.TASK, cifar10.FOLDER / "training", start, out, Context(scratch=cifar10.FOLDER / "scratch" / out.name))
+    if (out / "summary.json").is_file():
+        return out
+    changes = {"seed": seed, "precision": precision}
+    start, first = cifar10.FOLDER / "start", out.with_name(f"{out.name}-first")
+    start.mkdir(parents=True, exist_ok=True)
+    (start / "start.json").write_text('{"source": null}')
+    data, scratch = cifar10.FOLDER / "training", cifar10.FOLDER / "scratch"
+    cifar10.prepared()
+    with _cost(out.with_suffix(".cost.json")):
+        if not (first / "summary.json").is_file():
+            config = section_of(cifar10.PARAMS, TrainConfig).model_copy(update=changes)
+            train(config, cifar10.TASK, data, start, first, Context(scratch=scratch / first.name))
+        tuning = section_of(cifar10.PARAMS, FinetuneConfig).model_copy(update=changes)
+        finetune(tuning, cifar10.TASK, data, first, out, Context(scratch=scratch / out.name))
     return out
 
 
@@ -61,22 +69,22 @@ def test_accuracy(model: Path) -> float:
     return score
 
 
-def rows() -> list[Row]:
-    """Train what is missing, and measure."""
-    folders = {precision: [trained(precision, seed) for seed in SEEDS] for precision in ("auto", "float32")}
-    scores = {precision: [test_accuracy(folder) for folder in found] for precision, found in folders.items()}
-    texts = {name: f"{statistics.mean(values):.2%} ({', '.join(f'{value:.2%}' for value in values)})" for name, values in scores.items()}
-    costs = [json.loads(folder.with_suffix(".cost.json").read_text()) for folder in folders["auto"]]
-    note = f"{statistics.mean(c['seconds'] for c in costs):,.0f} s, {statistics.mean(c['cpu_seconds'] for c in costs):,.0f} CPU seconds a training"
-    mean = {name: statistics.mean(values) for name, values in scores.items()}
+def rows() -> Iterator[Row]:
+    """Train what is missing, and measure: first one training, then all."""
+    folder = trained("auto", SEEDS[0])
+    accuracy = test_accuracy(folder)
+    name, cost = "CIFAR-10 test accuracy of whitened_vgg", json.loads(folder.with_suffix(".cost.json").read_text())
+    note = f"trained and fine-tuned in {cost['cpu_seconds']:,.0f} CPU seconds on one core ({cost['seconds']:,.0f} s, other work beside it)"
+    yield Row(f"{name}, one training", f"{accuracy:.2%}", "90%", accuracy / TARGET, accuracy >= TARGET, note)
+    scores = {precision: [test_accuracy(trained(precision, seed)) for seed in SEEDS] for precision in ("auto", "float32")}
+    texts = {precision: f"{statistics.mean(values):.2%} ({', '.join(f'{value:.2%}' for value in values)})" for precision, values in scores.items()}
+    mean = {precision: statistics.mean(values) for precision, values in scores.items()}
     loss = mean["float32"] - mean["auto"]
-    return [
-        Row("CIFAR-10 test accuracy of whitened_vgg, three seeds", texts["auto"], "90%", mean["auto"] / TARGET, mean["auto"] >= TARGET, note),
-        Row(
-            "auto settings against float32, CIFAR-10 accuracy lost, three seeds",
-            f"{100 * loss:+.2f} points: float32 {texts['float32']}",
-            "at most 0.3 points",
-            None,
-            loss <= LARGEST_LOSS,
-        ),
-    ]
+    yield Row(f"{name}, three seeds", texts["auto"], "90%", mean["auto"] / TARGET, mean["auto"] >= TARGET)
+    yield Row(
+        "auto settings against float32, CIFAR-10 accuracy lost, three seeds",
+        f"{100 * loss:+.2f} points: float32 {texts['float32']}",
+        "at most 0.3 points",
+        None,
+        loss <= LARGEST_LOSS,
+    )
