@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 import typer
+from dvc.repo import Repo
 
 from components.dvc_repo import opened
 from components.errors import ConfigError
 from components.git import git
 from components.records import DatasetRef
 from components.registry.lineage import version_tag
+from flows.cli import main
 from flows.data_versions import fetch_newest
 from flows.pipeline import Pipeline
 from tests.components.datasets.formats.conftest import half_mask, picture, png
+from tests.components.registry.conftest import Project, prepared_project, side_of  # noqa: F401 - a fixture
+from tests.components.registry.conftest import project as trained  # noqa: F401 - a fixture
 from tests.flows.conftest import commit
 
 
@@ -114,3 +118,33 @@ def test_a_mapping_that_cannot_be_read_is_told(project: Path) -> None:
         merge_text(project, ("a", "b"), "c", ["kitten"], False)
     with pytest.raises(ConfigError, match="--map kitten was said twice: cat and dog"):
         merge_text(project, ("a", "b"), "c", ["kitten=cat", "kitten=dog"], False)
+
+
+def test_forget_lists_the_models_that_were_trained_on_the_image(
+    trained: Project,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def typed(*arguments: str) -> str:
+        assert main(["data", *arguments]) == 0
+        return capsys.readouterr().out
+
+    trained.train(0.9)
+    first = trained.register().version
+    trained.train(0.95)
+    second = trained.register().version
+    monkeypatch.chdir(trained.root)
+    for command in (["git", "init", "-q"], ["git", "config", "user.email", "t@example.org"], ["git", "config", "user.name", "t"]):
+        subprocess.run(command, check=True)
+    Repo.init(".").close()
+    (trained.root / ".gitignore").write_text(".darkroom\n/data/toy\n")
+    commit(trained.root)
+    typed("commit", "toy", "-m", "images")
+    side = {number: side_of(number) for number in range(600)}
+    judging, learning, choosing = (next(number for number, found in side.items() if found == name) for name in ("test", "train", "val"))
+    said = typed("forget", "toy", f"{judging:04}.png", "--reason", "asked for", "--yes")
+    assert "no registered model was trained on them" in said
+    said = typed("forget", "toy", f"{learning:04}.png", f"{choosing:04}.png", "--reason", "asked for", "--yes")
+    assert f"toy/{first} was trained on 2 of them\ntoy/{second} was trained on 2 of them\n" in said
+    assert "train again without these images" in said
+    assert "toy@v1.0.0+forgotten.2" in said
