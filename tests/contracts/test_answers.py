@@ -30,7 +30,7 @@ PREDICTIONS: dict[str, tuple[Any, list[int]]] = {
 #: Networks that differ in where their features are.
 NETWORKS = {
     "classification": ["resnet9", "mobilenet_v3_small", "squeezenet1_1"],
-    "detection": [next(name for name in family.variants if "50" not in name) for family in FAMILIES if "ssd300_vgg16" not in family.variants],
+    "detection": [next(name for name in family.variants if "50" not in name and "vgg" not in name) for family in FAMILIES],
     "segmentation": [name for name in SEGMENTATION_NAMES if "50" not in name],
 }
 CASES = [(task, model) for task, models in NETWORKS.items() for model in models]
