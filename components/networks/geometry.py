@@ -94,7 +94,7 @@ def _reflected(positions: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _theta(num: int, height: int, width: int, policy: Policy, generator: torch.Generator) -> torch.Tensor | None:
-    """Draw one affine map an image: a window of it (`random_resized_crop`), then `scale`, `shear`, `rotate` and `shift`."""
+    """Draw one affine map an image: a window of it (`random_resized_crop`), `scale`, `shear`, `rotate` and `shift` in one."""
     if not (policy.rotate or policy.shift or policy.scale or policy.shear or policy.random_resized_crop < 1):
         return None
     device = generator.device
@@ -110,17 +110,20 @@ def _theta(num: int, height: int, width: int, policy: Policy, generator: torch.G
         centre_x = centre_x + uniform(num, -2 * policy.shift, 2 * policy.shift, generator)
         centre_y = centre_y + uniform(num, -2 * policy.shift, 2 * policy.shift, generator)
     angle = uniform(num, -policy.rotate, policy.rotate, generator).deg2rad()
-    linear = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(num, 2, 2)  # in pixels, result → source
+    cos, sin = angle.cos(), angle.sin()
+    (a, b), (c, d) = (cos, -sin), (sin, cos)  # in pixels, a step in the result → a step in the source
     if policy.shear:
         slant_x, slant_y = (uniform(num, -policy.shear, policy.shear, generator).deg2rad().tan() for _ in range(2))
-        one = torch.ones_like(slant_x)
-        linear = linear @ torch.stack([one, slant_x, slant_y, one], dim=1).view(num, 2, 2)
-    linear = linear * torch.stack([scale_x, scale_y], dim=1)[:, None]
+        (a, b), (c, d) = (a + b * slant_y, a * slant_x + b), (c + d * slant_y, c * slant_x + d)
     if policy.scale:
-        linear = linear / uniform(num, 1 - policy.scale, 1 + policy.scale, generator).view(num, 1, 1)
-    ratio = width / height  # from pixels to -1..1
-    sides = torch.tensor([[1.0, 1 / ratio], [ratio, 1.0]], device=device)
-    return torch.cat([linear * sides, torch.stack([centre_x, centre_y], dim=1)[..., None]], dim=2)
+        zoom = uniform(num, 1 - policy.scale, 1 + policy.scale, generator)
+        scale_x, scale_y = scale_x / zoom, scale_y / zoom
+    ratio = width / height
+    rows = (
+        torch.stack([scale_x * a, scale_y * b / ratio, centre_x], dim=1),
+        torch.stack([scale_x * c * ratio, scale_y * d, centre_y], dim=1),
+    )
+    return torch.stack(rows, dim=1)
 
 
 def resample(images_NCHW: torch.Tensor, theta: torch.Tensor, mode: str = "bilinear", outside: str = "reflection") -> torch.Tensor:
