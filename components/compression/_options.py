@@ -22,5 +22,5 @@ class CompressConfig(Section):
     section: ClassVar[str] = "compress"
     variants: list[str] = Field(min_length=1, description="files of components/compression")
     target_macs: float = Field(default=0.5, gt=0, lt=1, description="share of the multiply-adds that stays at most")
-    importance: Literal["magnitude", "taylor"] = Field(default="magnitude", description="what makes a channel worth keeping")
+    importance: Literal["magnitude", "taylor"] = Field(default="taylor", description="what makes a channel worth keeping")
     recovery: RecoveryOptions = Field(default=RecoveryOptions(epochs=3), description="training after channels were removed")

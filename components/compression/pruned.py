@@ -2,6 +2,18 @@
 
 Which layers must lose the same channels follows from the traced network (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023).
 All layers compete for one share of channels, no layer loses more than `_MAX_LAYER_RATIO` of its own.
+
+What matters, measured on a YOLO (nano) that finds blood cells (BCCD) with an average precision of 0.567 on its validation images, half of the
+multiply-adds removed, before any recovery:
+
+    importance by norm, blocks rounded down, statistics as they were                 0.003
+    importance by norm, blocks rounded up, statistics measured anew                  0.014
+    importance by first-order Taylor, blocks rounded down, statistics measured anew  0.356
+    importance by first-order Taylor, blocks rounded up, statistics measured anew    0.394
+
+The norms of channels that had little time to learn are all alike, so that thin layers at full resolution, which learn first, lost most; rounding
+down took half of a layer of 16 channels for one that mattered little. Recovery then wants a low rate: of four epochs with a peak of 0.003 none was
+as good as the network they began with (0.39 by norm, each layer for itself), with 0.0005 they came to 0.43.
 """
 
 from __future__ import annotations
@@ -18,6 +30,7 @@ import torch
 from torch import nn
 
 from components.compression._options import CompressConfig
+from components.compression._statistics import measure_statistics
 from components.datasets.policy import Policy
 from components.datasets.prepared import Prepared
 from components.errors import DarkroomError, InputError
@@ -41,7 +54,8 @@ log = logging.getLogger(__name__)
 _MAX_LAYER_RATIO = 0.8
 _BLOCK = 8  # channels: processors compute in such blocks; a pruned ResNet9 trains 1.26 times as fast as with odd numbers of channels
 _SEARCH_STEPS = 7  # halvings of the ratio: the multiply-adds come within about one percent of the target
-_GRADIENT_IMAGES, _BATCH = 1024, 128
+#: For Taylor importance, in batches as recovery takes them at most.
+_GRADIENT_IMAGES, _BATCH = 512, 128
 
 Gradients = dict[str, torch.Tensor]
 
@@ -59,6 +73,7 @@ class Pruned:
         prepared = Prepared.open(data)
         problem = Problem.of(dense, spec, prepared)
         network, pruned_spec = _prune(problem, options)
+        measure_statistics(network, problem.train)
         before, after = multiply_adds(dense, spec.preprocess), multiply_adds(network, spec.preprocess)
         log.info("pruned: %.3g of %.3g million multiply-adds are left (%.0f%%); recovering", after / 1e6, before / 1e6, 100 * after / before)
         result = fit(
@@ -70,12 +85,16 @@ class Pruned:
             start=True,
             distillation=Distillation.of(problem.task, dense, options.recovery.distill),
         )
+        if options.recovery.epochs and not result.best_epoch:
+            log.warning(
+                "recovery: no epoch was better than the pruned network as it was, which is kept; lower compress.recovery.lr (%g)", options.recovery.lr
+            )
         return write_training(out, result, network, pruned_spec, loaded="the tuned model, pruned")
 
 
 def _prune(problem: Problem, options: CompressConfig) -> tuple[nn.Module, ModelSpec]:
     dense, spec = problem.model, problem.spec
-    gradients = _gradients(problem) if options.importance == "taylor" else {}
+    gradients = _gradients(problem, min(_BATCH, options.recovery.batch_size)) if options.importance == "taylor" else {}
     target = options.target_macs * multiply_adds(dense, spec.preprocess)
 
     def cost(network: nn.Module) -> float:
@@ -163,9 +182,13 @@ def _has_groups(network: nn.Module) -> bool:
 def pruned_copy(dense: nn.Module, example_NCHW: torch.Tensor, ratio: float, gradients: Gradients, block: int = 1) -> nn.Module:
     """Return a copy without the `ratio` least important channels; the layers that make the outputs keep all of theirs.
 
-    What is left of each layer is a multiple of `block`.
+    Each layer gives up whole blocks: of 16 channels one that matters little takes none away, 15 take 8.
     """
     import torch_pruning
+
+    class Pruner(torch_pruning.pruner.BasePruner):  # type: ignore[misc]
+        def _round_to(self, n_pruned: int, current_channels: int, round_to: int) -> int:  # noqa: ARG002 - the library's signature; its own rounds the rest down
+            return n_pruned // round_to * round_to
 
     network = copy.deepcopy(dense).eval()
     for name, parameter in network.named_parameters():
@@ -174,7 +197,7 @@ def pruned_copy(dense: nn.Module, example_NCHW: torch.Tensor, ratio: float, grad
     importance = torch_pruning.importance.GroupTaylorImportance() if gradients else torch_pruning.importance.GroupMagnitudeImportance(p=2)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unwrapped parameters detected")  # biases of their own: they have but the channels' dimension
-        pruner = torch_pruning.pruner.BasePruner(
+        pruner = Pruner(
             network,
             example_NCHW,
             importance=importance,
@@ -224,17 +247,19 @@ def _tensors(outputs: object) -> list[torch.Tensor]:
     return [tensor for item in items for tensor in _tensors(item)]
 
 
-def _gradients(problem: Problem) -> Gradients:
+def _gradients(problem: Problem, batch_size: int) -> Gradients:
     """Return the mean gradient of the loss over some training images, each parameter's by its name."""
     task, train = problem.task, problem.train
     chosen = train.order[:: max(1, len(train.order) // _GRADIENT_IMAGES)]
     targets = problem.training_targets()
     loss_options = task.loss_options(FitOptions().model_dump(), targets, problem.spec.classes)
     network, cpu, runtime = copy.deepcopy(problem.model).eval(), torch.device("cpu"), plain_runtime("cpu")
-    for first in range(0, len(chosen), _BATCH):
-        batch = np.sort(chosen[first : first + _BATCH])
-        images = runtime.images(torch.from_numpy(train.images[batch]).permute(0, 3, 1, 2))
-        torch.autograd.backward(task.loss(network, images, task.collate([targets[image] for image in batch], cpu), loss_options))
+    with bar("weigh channels", len(chosen)) as progress:
+        for first in range(0, len(chosen), batch_size):
+            batch = np.sort(chosen[first : first + batch_size])
+            images = runtime.images(torch.from_numpy(train.images[batch]).permute(0, 3, 1, 2))
+            torch.autograd.backward(task.loss(network, images, task.collate([targets[image] for image in batch], cpu), loss_options))
+            progress.update(len(batch))
     return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
 
 

@@ -148,6 +148,26 @@ def test_what_matters_least_goes_first():
     assert max(removed.values()) <= 8
 
 
+def test_a_thin_layer_does_not_lose_half_of_itself_for_one_channel():
+    dense = network_of(spec_of("resnet9", {"width": 16}))
+    network = pruned_copy(dense, torch.zeros(2, 3, 32, 32), 0.02, {}, block=8)
+    lost = {name: old - rows_of(network)[name] for name, old in rows_of(dense).items()}
+    assert all(number % 8 == 0 for number in lost.values())
+    assert sum(lost.values()) <= 0.02 * sum(rows_of(dense).values())
+
+
+def test_a_recovery_that_only_harms_is_said_and_undone(trained_digits, prepared_digits, tmp_path, caplog):
+    options = {
+        "variants": ["pruned"],
+        "target_macs": 0.9,
+        "recovery": {"epochs": 1, "lr": 30.0, "optimizer": "sgd", "clip_norm": 1.0, "device": "cpu"},
+    }
+    record = plugin.compress(trained_digits, prepared_digits, CompressConfig.model_validate(options), tmp_path / "out", Context())
+    assert record.best_epoch == 0
+    assert record.value == record.start_value
+    assert "no epoch was better than the pruned network as it was" in caplog.text
+
+
 def rows_of(network):
     return {name: len(weight) for name, weight in network.state_dict().items() if weight.ndim == 4}
 
