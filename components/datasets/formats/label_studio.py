@@ -8,7 +8,7 @@ says which pixels. Choices are the label of the whole image.
 Of several annotations of a task the ground truth is taken, else the one changed last; cancelled ones and predictions are not. A task without an
 annotation is not annotated; one whose annotation has no result has nothing on it. The image is the file that the data's path or address ends
 with, with or without the eight letters that Label Studio puts before an upload's name. The split is a folder's. Classes are sorted. Key points and
-others are left out, and counted in the log.
+others are left out, and counted in the log. The export JSON-MIN, which leaves out what is a label and which annotation counts, is refused.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class _Task(TypedDict, total=False):
 _SHAPE: TypeAdapter[list[_Task]] = TypeAdapter(list[_Task])
 _VALUE = TypeAdapter(_Value)
 _OBJECTS = ("rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels")
+_BEGINNING = 100_000
 _ATTRIBUTES = {"textarea", "rating", "taxonomy", "number", "pairwise", "datetime"}
 
 
@@ -103,9 +104,11 @@ class LabelStudio:
     tasks = ("detection", "segmentation", "classification")
 
     def matches(self, source: Source) -> bool:
-        """Tell whether the first JSON is a list of tasks with data and annotations."""
+        """Tell whether the first JSON is a list of tasks with data and annotations, or of what JSON-MIN makes of them."""
         start = first_bytes(source, source.files(), ".json")
-        return start is not None and start.lstrip()[:1] == b"[" and (b'"annotations"' in start or b'"completions"' in start) and b'"result"' in start
+        if start is None or start.lstrip()[:1] != b"[":
+            return False
+        return _is_min(start) or ((b'"annotations"' in start or b'"completions"' in start) and b'"result"' in start)
 
     def read(self, source: Source, task: str | None) -> Reading:
         """Read the JSON files; the task is detection where there are objects, else classification by choices.
@@ -119,7 +122,10 @@ class LabelStudio:
         lost: list[Quarantined] = []
         named = [name for name in source.files() if name.lower().endswith(".json")]
         for name in named:
-            tasks: list[_Task] = parse_json(read_annotation(source, name), name, _SHAPE)
+            content = read_annotation(source, name)
+            if _is_min(content[:_BEGINNING]):
+                raise DataError(f"{name} is Label Studio's export JSON-MIN, which does not say what is a label; expected its export JSON")
+            tasks: list[_Task] = parse_json(content, name, _SHAPE)
             for number, item in enumerate(tasks):
                 file = None
                 try:
@@ -148,6 +154,10 @@ class LabelStudio:
             if file not in bad:
                 entries.append(_entry(file, records.get(file) or _Record(split_in(file)), task, classes))
         return Reading(task, classes, chained(read_images(source, entries), bad.values(), lost), len(entries) + len(bad) + len(lost))
+
+
+def _is_min(start: bytes) -> bool:
+    return b'"annotation_id"' in start and b'"annotator"' in start and b'"annotations"' not in start
 
 
 def _find(files: Files, item: _Task, name: str) -> str:

@@ -2,7 +2,8 @@
 
 All numbers are shares of the upright image's width and height, as edges: the box's centre and size, or x0 y0 x1 y1 … of an outline of three or
 more points (docs.ultralytics.com/datasets: "box coordinates must be in normalized xywh format, from 0 to 1"). A box is x0 = (X - WIDTH / 2) · w
-and so on, so on an image of 640 pixels X = 0.5, WIDTH = 0.25 is 240 to 400. The box of an outline is its bounds.
+and so on, so on an image of 640 pixels X = 0.5, WIDTH = 0.25 is 240 to 400. The box of an outline is its bounds. A rotated box (OBB: CLASS and
+its four corners) is such an outline; CLASS X Y WIDTH HEIGHT and an angle, or a confidence, is refused: the sixth number does not say what it is.
 
 An image a.jpg has its lines in a.txt beside it, or in the folder `labels` (or `annotations`) where the image is in `images`. One without a file,
 or with an empty one, has nothing on it (the same documents: "if no objects in an image, no *.txt file is required"); where the YAML says
@@ -58,7 +59,7 @@ class Yolo:
         keys = {key_of(name, _FOLDERS) for name in names if is_image(name)}
         texts = [name for name in names if _is_label(name) and key_of(name, _FOLDERS) in keys]
         try:
-            return any(_parse(source.read(name), name) for name in texts[:3]) if texts else False
+            return any(_is_line(source.read(name)) for name in texts[:3])
         except DataError:
             return False
 
@@ -120,6 +121,15 @@ def _is_label(name: str) -> bool:
     return name.lower().endswith(".txt") and posixpath.basename(name).lower() not in _NO_LABELS
 
 
+def _is_line(content: bytes) -> bool:
+    """Tell whether a text begins with a line of YOLO's, be it a wrong one: a class's number, and four numbers or more."""
+    words = content.decode("utf-8-sig", "replace").strip().partition("\n")[0].split()
+    try:
+        return len(words) > 4 and float(words[0]).is_integer() and all(map(math.isfinite, map(float, words)))
+    except (ValueError, OverflowError):
+        return False
+
+
 def _parse(content: bytes | DataError, name: str) -> list[Line]:
     if isinstance(content, DataError):
         raise content
@@ -135,7 +145,10 @@ def _parse(content: bytes | DataError, name: str) -> list[Line]:
         if not label.is_integer() or not 0 <= label < 2**31 or not all(map(math.isfinite, values)):
             raise DataError(f"{name}: line {number} is {line[:60]!r}; expected a class's number first, and numbers that are finite")
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-            raise DataError(f"{name}: line {number} has {len(words)} numbers; expected 5 (class, x, y, width, height), or a class and an outline")
+            raise DataError(
+                f"{name}: line {number} has {len(words)} numbers; expected 5 (class, x, y, width, height), or a class and an outline. "
+                "Of a rotated box give the class and its four corners; leave a confidence out"
+            )
         lines.append((int(label), values))
     return lines
 

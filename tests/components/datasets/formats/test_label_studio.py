@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components.datasets.importing import import_dataset
 from components.errors import DataError
-from tests.components.datasets.formats.conftest import SAMPLES, masks, picture, read, reasons, rows, studio_result, studio_task, text
+from tests.components.datasets.formats.conftest import SAMPLES, masks, picture, put, read, reasons, rows, studio_result, studio_task, text
 
 TWO = {"images/a.png": picture(1), "images/b.png": picture(2)}
 
@@ -86,6 +87,15 @@ def test_what_cannot_be_taken_is_told(tmp_path: Path, results: list[dict[str, An
     found = reasons(read(tmp_path, _files(results, image), "label_studio", "detection"))
     assert len(found) == 1
     assert reason in next(iter(found.values()))
+
+
+def test_the_export_that_leaves_out_what_is_a_label_is_refused(tmp_path: Path) -> None:
+    label = {"x": 50.0, "y": 0.0, "width": 25.0, "height": 50.0, "rotation": 0, "rectanglelabels": ["cat"]}
+    task = {"image": "/data/upload/1/0123abcd-a.png", "id": 1, "label": [label], "annotator": 1, "annotation_id": 3, "lead_time": 2.0}
+    for form in (None, "label_studio"):
+        put(tmp_path / "source", TWO | {"export.json": text([task])})
+        with pytest.raises(DataError, match=r"^export\.json is Label Studio's export JSON-MIN, .*; expected its export JSON$"):
+            import_dataset(str(tmp_path / "source"), "pets", tmp_path / "data", format=form)
 
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:

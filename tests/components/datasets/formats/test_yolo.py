@@ -9,7 +9,7 @@ import pytest
 from components.datasets.importing import import_dataset
 from components.datasets.manifest import read_manifest
 from components.errors import DataError
-from tests.components.datasets.formats.conftest import SAMPLES, masks, picture, read, reasons, rows
+from tests.components.datasets.formats.conftest import SAMPLES, masks, picture, put, read, reasons, rows
 
 TWO = {"images/a.png": picture(1), "images/b.png": picture(2)}
 
@@ -44,6 +44,15 @@ def test_outlines_give_box_and_mask_and_numbers_name_classes(tmp_path: Path) -> 
     assert set(np.unique(mask)) == {0, 2}
     assert not mask[3:].any()
     assert not mask[:, 4:].any()
+
+
+def test_the_four_corners_of_a_rotated_box_are_an_outline_and_an_angle_is_refused(tmp_path: Path) -> None:
+    reading = read(tmp_path, TWO | {"labels/a.txt": b"0 0.5 0 1 0.5 0.5 1 0 0.5\n"}, "yolo")
+    row = rows(reading)["images/a.png"]
+    assert (row["boxes_xyxy"], row["polygons"]) == ([[0, 0, 8, 6]], [[[4, 0, 8, 3, 4, 6, 0, 3]]])
+    put(tmp_path / "angle", TWO | {"labels/a.txt": b"0 0.5 0.5 0.5 0.5 30\n"})
+    with pytest.raises(DataError, match=r"1 of 2 images .* line 1 has 6 numbers; .*Of a rotated box give the class and its four corners"):
+        import_dataset(str(tmp_path / "angle"), "pets", tmp_path / "data")  # recognised as YOLO all the same
 
 
 @pytest.mark.parametrize(
