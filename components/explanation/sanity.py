@@ -99,5 +99,5 @@ def rank_correlation(one: HeatMap, other: HeatMap) -> float:
     """Return Spearman's rank correlation of two maps' pixels; 0 where a map says the same everywhere."""
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
-    ranks = [pd.Series(heat.ravel()).rank() for heat in (one, other)]  # importing scipy.stats would take longer than all else here
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = [pd.Series(heat.ravel()).rank().to_numpy() for heat in (one, other)]  # importing scipy.stats would take longer than all else here
+    return float(np.corrcoef(ranks)[0, 1])
