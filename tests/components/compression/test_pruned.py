@@ -3,11 +3,15 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from components.compression._options import CompressConfig
-from components.compression.pruned import check_convolutional, output_layers, plugin, prune_to, pruned_copy
+from components.compression._statistics import measure_statistics
+from components.compression.pruned import _gradients, check_convolutional, output_layers, plugin, prune_to, pruned_copy
+from components.datasets.composed import scenes
+from components.datasets.prepared import PreparedSplit
 from components.errors import InputError
 from components.networks.models import build
 from components.networks.structure import structure_of
@@ -16,6 +20,7 @@ from components.protocols import plugin as find_plugin
 from components.records import DatasetRef, ModelSpec, Preprocess
 from components.training.model_files import load_model, load_spec, save_model
 from components.training.multiply_adds import multiply_adds
+from components.training.problem import Problem
 
 FAMILIES = ["resnet18", "mobilenet_v3_small", "vgg11_bn", "densenet121", "resnet9", "whitened_vgg"]
 PREPROCESS = Preprocess(size_hw=(32, 32), channels=3, resize="stretch")
@@ -154,6 +159,27 @@ def test_a_thin_layer_does_not_lose_half_of_itself_for_one_channel():
     lost = {name: old - rows_of(network)[name] for name, old in rows_of(dense).items()}
     assert all(number % 8 == 0 for number in lost.values())
     assert sum(lost.values()) <= 0.02 * sum(rows_of(dense).values())
+
+
+def test_the_channels_of_a_detector_are_weighed_by_its_loss():
+    names = [str(number) for number in range(10)]
+    of = {"task": "detection", "model": "yolo_nano", "classes": names, "preprocess": Preprocess(size_hw=(64, 64), channels=1, resize="stretch")}
+    spec = spec_of("yolo_nano").model_copy(update=of | {"mean": [0.5], "std": [0.25]})
+    drawn = list(scenes(6))
+    rows = pd.DataFrame({"image_id": names[:6], "boxes_xyxy": [scene.boxes_xyxy.tolist() for scene in drawn]})
+    rows["box_labels"] = [scene.labels for scene in drawn]
+    split = PreparedSplit(np.stack([scene.pixels[..., None] for scene in drawn]), rows, np.arange(6))
+    task = find_plugin("components.tasks", "task", "detection")
+    evaluator = find_plugin("components.evaluation.metrics", "task", "detection")(names)
+    dense = task.build_model(spec).eval()
+    gradients = _gradients(Problem(dense, spec, task, evaluator, split, split), batch_size=4)
+    weights = {name: weight for name, weight in dense.named_parameters() if weight.ndim == 4}
+    assert all(gradients[name].isfinite().all() and gradients[name].any() for name in weights)
+    network = pruned_copy(dense, torch.zeros(2, 1, 64, 64), 0.4, gradients, block=8)
+    assert multiply_adds(network, spec.preprocess) < 0.7 * multiply_adds(dense, spec.preprocess)
+    measure_statistics(network, split)
+    with torch.inference_mode():
+        assert task.predict(network, torch.zeros(1, 1, 64, 64)) is not None
 
 
 def test_a_recovery_that_only_harms_is_said_and_undone(trained_digits, prepared_digits, tmp_path, caplog):
