@@ -22,6 +22,7 @@ Mask = npt.NDArray[np.uint8]
 
 #: Pixels either side within which two boundaries are the same, as a share of the image's diagonal: Perazzi et al. 2016 (DAVIS).
 BOUNDARY_TOLERANCE = 0.008
+_PIXELS_AT_ONCE = 2**23
 
 
 class Segmentation:
@@ -76,8 +77,10 @@ class Segmentation:
             if prediction.size and prediction.max() >= num_classes:
                 raise DataError(f"the prediction of image {number} holds {prediction.max()}, which is no class; expected 0 to {num_classes - 1}")
             judged = target != IGNORE
-            pairs = target[judged].astype(np.int64) * num_classes + prediction[judged]
-            counts = np.bincount(pairs, minlength=num_classes**2).astype(np.float64)
+            counts = np.zeros(num_classes**2)
+            for band in _bands(target.shape):
+                pairs = target[band][judged[band]].astype(np.int64) * num_classes + prediction[band][judged[band]]
+                counts += np.bincount(pairs, minlength=num_classes**2)
             rows.append(np.concatenate([counts, _boundaries(prediction, target, judged, num_classes)]))
         return np.stack(rows) if rows else np.empty((0, num_classes**2 + 4 * num_classes))
 
@@ -162,21 +165,38 @@ def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
 
 def _boundaries(prediction: Mask, target: Mask, judged: npt.NDArray[np.bool_], num_classes: int) -> FloatArray:
     """Return for each class boundary pixels met, there, meeting and drawn: the F-measure of Csurka et al. 2013 and DAVIS, as sums."""
-    from scipy.ndimage import distance_transform_edt
-
     reach = max(1.0, np.ceil(BOUNDARY_TOLERANCE * float(np.hypot(*target.shape))))
     counts = np.zeros((4, num_classes))
     for label in np.union1d(np.unique(target[judged]), np.unique(prediction[judged])).astype(int):
         edges = [_edge((mask == label) & judged) & judged for mask in (target, prediction)]
         counts[1, label], counts[3, label] = edges[0].sum(), edges[1].sum()
         if counts[1, label] and counts[3, label]:
-            counts[0, label] = (edges[0] & (distance_transform_edt(~edges[1]) <= reach)).sum()
-            counts[2, label] = (edges[1] & (distance_transform_edt(~edges[0]) <= reach)).sum()
+            counts[0, label] = (edges[0] & _near(edges[1], reach)).sum()
+            counts[2, label] = (edges[1] & _near(edges[0], reach)).sum()
     return counts.ravel()
 
 
+def _bands(shape: tuple[int, ...]) -> list[slice]:
+    """Return rows of an image that are worked on at once: 64-bit numbers for all pixels of a very large one take gigabytes."""
+    step = max(1, _PIXELS_AT_ONCE // shape[1])
+    return [slice(first, first + step) for first in range(0, shape[0], step)]
+
+
+def _near(edge: npt.NDArray[np.bool_], reach: float) -> npt.NDArray[np.bool_]:
+    """Return the pixels that are at most `reach` pixels from an edge."""
+    from scipy.ndimage import distance_transform_edt
+
+    near, margin = np.zeros_like(edge), int(reach)
+    for band in _bands(edge.shape):
+        low = max(0, band.start - margin)
+        far = ~edge[low : band.stop + margin]
+        if not far.all():  # else there is nothing to be near to
+            near[band] = (distance_transform_edt(far) <= reach)[band.start - low :][: band.stop - band.start]
+    return near
+
+
 def _edge(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the pixels of a region whose right or lower neighbour lies outside of it, or that are such neighbours' own."""
+    """Return the pixels of a region that have a neighbour above, below, left or right outside of it."""
     edge = np.zeros_like(region)
     edge[:, :-1] |= region[:, :-1] & ~region[:, 1:]
     edge[:, 1:] |= region[:, 1:] & ~region[:, :-1]

@@ -3,10 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, jaccard_score
+from scipy.ndimage import binary_erosion, generate_binary_structure, zoom
+from scipy.spatial.distance import cdist
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 
 from components.datasets.annotations import mask_png
 from components.errors import DataError
+from components.evaluation.metrics import segmentation
 from components.evaluation.metrics.segmentation import Segmentation
 
 
@@ -60,6 +63,29 @@ def test_a_boundary_is_met_within_the_tolerance_only(evaluator: Segmentation) ->
     assert scores[0] == 1.0
     assert scores[0] >= scores[1] > 0.5
     assert scores[2] == 0.0
+
+
+def _boundary_f(truth: np.ndarray, given: np.ndarray, label: int, reach: float) -> float:
+    """By erosion and all distances, one against one."""
+    cross = generate_binary_structure(2, 1)
+    edges = [(mask == label) & ~binary_erosion(mask == label, cross, border_value=1) for mask in (truth, given)]
+    distances = cdist(*(np.argwhere(edge) for edge in edges))
+    recall, precision = (distances.min(axis=1) <= reach).mean(), (distances.min(axis=0) <= reach).mean()
+    return float(2 * precision * recall / (precision + recall))
+
+
+@pytest.mark.parametrize("at_once", [2**23, 300])
+def test_the_boundary_f_score_is_that_of_all_distances(evaluator: Segmentation, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(segmentation, "_PIXELS_AT_ONCE", at_once)  # 300: band by band, as a very large image is
+    draws = np.random.default_rng(0)
+    truth, given = (zoom(draws.integers(0, 3, (7, 9)), 20, order=0).astype(np.uint8) for _ in range(2))
+    given[:, 40:] = np.roll(truth, (1, 2), (0, 1))[:, 40:]
+    reach = np.ceil(0.008 * np.hypot(*truth.shape))
+    statistics = evaluator.statistics([given], [truth])
+    expected = [_boundary_f(truth, given, label, reach) for label in range(3)]
+    np.testing.assert_allclose(evaluator.per_class(statistics)["boundary_f"], expected)
+    assert 0.2 < min(expected) < max(expected) < 0.95
+    np.testing.assert_array_equal(statistics[0, :9].reshape(3, 3), confusion_matrix(truth.ravel(), given.ravel()))
 
 
 def test_mistakes_say_what_was_taken_for_what(evaluator: Segmentation) -> None:

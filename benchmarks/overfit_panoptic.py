@@ -1,0 +1,92 @@
+"""COCO's panoptic masks: a U-Net learns 16 photographs by heart, from import to evaluation by the steps; a check of correctness, not of skill."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import time
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.real_data import FOLDER, ROOT
+from benchmarks.rows import Row
+from components.config import TaskConfig, read_params, section_of
+from components.datasets.dataset import Dataset
+from components.datasets.importing import import_dataset
+from components.datasets.manifest import DatasetInfo, read_manifest
+from components.datasets.masks import IGNORE, Mask
+from components.datasets.prepared import ORDER
+from components.datasets.splits import write_splits
+from components.datasets.writing import write_dataset
+from components.errors import DataError
+from components.protocols import Context, ImportedImage
+from components.steps.augment import AugmentConfig, augment
+from components.steps.evaluate import EvaluateConfig, evaluate
+from components.steps.train import TrainConfig, train
+
+LONG = True
+TARGET, NUM_IMAGES = 0.9, 16
+#: How often an epoch shows each image: judging them costs as much as learning from them a few times.
+_REPEATS = 20
+_FILES = ("images/train2017", "panoptic_segmentation/annotations/panoptic_train2017")
+
+
+def rows() -> list[Row]:
+    """Train on 16 images, judge on the same."""
+    archive, folder = ROOT.parent / "shared/data/coco128.tar", FOLDER / "overfit_panoptic"
+    if not archive.is_file():
+        raise DataError(f"{archive} not found: this measure needs the real images")
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder / "source", [member for member in tar if member.name.startswith(_FILES)], filter="data")
+    sections = read_params(Path(__file__).with_suffix(".yaml"))
+    task = section_of(sections, TaskConfig)
+    import_dataset(str(folder / "source"), "coco", folder, format="coco", task=task.name)
+    _keep_some(folder / "coco", folder)
+    prepared = _prepared(task, folder)
+    (folder / "start").mkdir()
+    (folder / "start/start.json").write_text(json.dumps({"source": None}))
+    began = time.monotonic()
+    train(section_of(sections, TrainConfig), task, prepared, folder / "start", folder / "model", Context())
+    seconds = time.monotonic() - began
+    record = evaluate(section_of(sections, EvaluateConfig), prepared, folder / "model", folder / "evaluation", Context())
+    miou, table = record.metrics["miou"].value, pd.read_csv(folder / "evaluation/per_class.csv")
+    return [
+        Row(
+            f"coco128 panoptic: mIoU of a U-Net on the {NUM_IMAGES} images that it learnt by heart",
+            f"{miou:.3f}",
+            f"{TARGET:.2f}",
+            miou / TARGET,
+            miou >= TARGET,
+            f"{task.image_size} px, judged in the originals' pixels; {len(table)} classes; {seconds:.0f} s of training",
+        )
+    ]
+
+
+def _keep_some(coco: Path, folder: Path) -> None:
+    """Write the dataset `some` of the first images and of the classes that they show: each class has to be learnt from somewhere."""
+    with Dataset.of_folder(coco) as whole:
+        names = whole.manifest["image_id"][:NUM_IMAGES].tolist()
+        masks = [cast(Mask, whole.mask(number)) for number in range(NUM_IMAGES)]
+        shown = np.setdiff1d(np.unique(np.concatenate([mask.ravel() for mask in masks])), [IGNORE])
+        places = np.full(256, IGNORE, np.uint8)
+        places[shown] = np.arange(len(shown), dtype=np.uint8)
+        images = [ImportedImage(name, whole.image(number), {}, places[masks[number]]) for number, name in enumerate(names)]
+        classes = [whole.info.classes[index] for index in shown]
+    write_dataset(images, DatasetInfo(name="some", version="1.0.0", task="segmentation", classes=classes), folder, "replace")
+
+
+def _prepared(task: TaskConfig, folder: Path) -> Path:
+    """Return prepared data whose validation and test images are the training images, of which an epoch shows each several times."""
+    images, out = read_manifest(folder / "some")["image_id"], folder / "training"
+    write_splits(images, pd.Series(["train"] * NUM_IMAGES, dtype=object), folder / "splits.parquet")
+    augment(AugmentConfig(), task, folder / "some", folder / "splits.parquet", out, folder / "preview")
+    for side in ("val", "test"):
+        shutil.rmtree(out / side)
+        shutil.copytree(out / "train", out / side)
+    np.save(out / "train" / ORDER, np.tile(np.arange(NUM_IMAGES, dtype=np.int64), _REPEATS))
+    return out
