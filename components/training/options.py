@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from components.errors import unknown_name
 
@@ -24,6 +24,12 @@ def _known(kind: str, names: tuple[str, ...]) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def _holds_one(value: list[float]) -> list[float]:
+    if len(value) != 2 or not 0 < value[0] <= 1 <= value[1] <= 4:
+        raise ValueError("expected [low, high] with 0 < low <= 1 <= high <= 4, for example [0.75, 1.25]: 1 is the size that validation judges")
+    return value
 
 
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
@@ -49,8 +55,8 @@ class LoopOptions(BaseModel):
     loss: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={}, description="by the name of a part of the task's loss what it weighs; empty: the task's own"
     )
-    multi_scale: list[Annotated[float, Field(gt=0, le=4)]] = Field(
-        default=[1.0, 1.0], min_length=2, max_length=2, description="range of factors of the image size, one drawn for each batch; [1, 1]: off"
+    multi_scale: Annotated[list[float], AfterValidator(_holds_one)] = Field(
+        default=[1.0, 1.0], description="range of factors of the image size, one drawn for each batch; [1, 1]: off"
     )
     batch_norm: Literal["train", "frozen"] = Field(
         default="train", description="frozen: those that came with trained weights keep statistics, scale and shift: for batches of a few images"
@@ -72,13 +78,6 @@ class LoopOptions(BaseModel):
     def _warmup_fits(self) -> Self:
         if self.epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs; make it smaller")
-        return self
-
-    @model_validator(mode="after")
-    def _multi_scale_is_a_range(self) -> Self:
-        low, high = self.multi_scale
-        if not low <= 1 <= high:
-            raise ValueError(f"multi_scale [{low:g}, {high:g}] has to hold 1, the size that validation judges, for example [0.75, 1.25]")
         return self
 
 

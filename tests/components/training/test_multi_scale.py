@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from components.config import section_of
 from components.datasets.annotations import Truth
 from components.datasets.composed import scenes
 from components.datasets.masks import mask_png
@@ -21,6 +22,7 @@ from components.datasets.prepared import PreparedSplit
 from components.errors import ConfigError, InputError
 from components.protocols import Context, NullTracker, plugin
 from components.records import DatasetRef, ModelSpec, Preprocess
+from components.steps.train import TrainConfig
 from components.training.loop import fit
 from components.training.multi_scale import MultiScale
 from components.training.options import FitOptions
@@ -155,8 +157,11 @@ def test_sizes_that_there_are_not_are_refused_in_one_line(problem: Any, make_spe
     posed = Problem(network, vit, problem.task, problem.evaluator, problem.train, problem.val)
     with pytest.raises(ConfigError, match=r"multi_scale: found \[0\.5, 1\]; vit_b_16 cannot take images of 16×16 pixels\. Leave it out"):
         MultiScale.of(posed, FitOptions(multi_scale=[0.5, 1.0]))
-    with pytest.raises(ValueError, match=r"multi_scale \[1\.1, 1\.5\] has to hold 1"):
-        FitOptions(multi_scale=[1.1, 1.5])
+    for wrong in ([1.1, 1.5], [0.5, 0.9], [1.0], [0.0, 1.0], [1.0, 9.0]):
+        with pytest.raises(
+            ConfigError, match=r"^params\.yaml: train\.multi_scale: found \[.*\]; expected \[low, high\] with 0 < low <= 1 <= high <= 4.*judges$"
+        ):
+            section_of({"train": {"multi_scale": wrong}}, TrainConfig)
 
     class Bare:
         """A task that knows no other size."""
