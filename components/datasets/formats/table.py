@@ -21,11 +21,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.datasets.formats._tables import TableFile, column_names, numbers, read_table, typed
 from components.datasets.manifest import ANNOTATIONS, COLUMNS
 from components.datasets.parsing import check_classes, first_bytes, read_annotation
 from components.datasets.reading import Entry, Files, chained, read_images, split_of
 from components.datasets.sources.names import MAX_FILES
+from components.datasets.tables import TableFile, column_names, numbers, read_table, typed
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source
 

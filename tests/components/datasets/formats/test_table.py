@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.datasets.formats import _tables, table
+from components.datasets import tables
+from components.datasets.formats import table
 from components.datasets.importing import import_dataset
 from components.datasets.manifest import read_manifest
 from components.datasets.sources import open_source
@@ -156,7 +157,7 @@ def test_parquet_that_is_damaged_nested_or_too_much_is_refused(folder: Path, mon
     for message, content in cases.items():
         with pytest.raises(DataError, match=message):
             _read(folder, content, "labels.parquet")
-    monkeypatch.setattr(_tables, "MAX_TABLE_BYTES", 10**6)
+    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 10**6)
     with pytest.raises(DataError, match="unpacks to more than 1,000,000 bytes"):
         _read(folder, whole, "labels.parquet")
     monkeypatch.setattr(table, "MAX_ROWS", 4999)

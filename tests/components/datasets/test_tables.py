@@ -1,4 +1,4 @@
-"""What `_tables` promises to `table`, on the edges that no dataset shows (the rest is tested with the format)."""
+"""What `tables` promises to `table`, on the edges that no dataset shows (the rest is tested with the format)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.datasets.formats._tables import column_names, numbers, read_table, typed
+from components.datasets.tables import column_names, numbers, read_table, typed
 from components.errors import DataError
 
 
