@@ -19,16 +19,27 @@ def opened(project: Path) -> Iterator[Any]:
         ConfigError: It is no DVC repository, or in no git repository.
     """
     with readable():
-        from dvc.repo import Repo
-
-        for name in ("dvc", "dvc_data", "dvc_objects"):  # importing DVC sets them; what it would say is said by the command
-            logging.getLogger(name).setLevel(logging.ERROR)
-        repo = Repo(str(project))
+        repo = _quiet().Repo(str(project))
         repo.scm_context.quiet = True
         try:
             yield repo
         finally:
             repo.close()
+
+
+def make_repository(project: Path) -> None:
+    """Make a folder of a git repository a DVC repository, as `dvc init` does."""
+    with readable():
+        _quiet().Repo.init(str(project)).close()
+
+
+def _quiet() -> Any:
+    """Import `dvc.repo`; what DVC would say is said by the command."""
+    from dvc import repo
+
+    for name in ("dvc", "dvc_data", "dvc_objects"):  # importing DVC sets their levels
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return repo
 
 
 @contextmanager

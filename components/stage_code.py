@@ -163,7 +163,8 @@ def source_of(module: str) -> Path:
 
 def source_state(package: Path) -> State:
     """Return what tells in a moment whether a source file changed: path, time of change and size of each."""
-    states = ((str(path), path.stat()) for path in sorted(package.rglob("*.py")))
+    sources = (path for path in sorted(package.rglob("*")) if path.suffix in (".py", *_TEMPLATES))
+    states = ((str(path), path.stat()) for path in sources)
     return tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in states)
 
 

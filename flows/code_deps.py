@@ -52,7 +52,7 @@ def write(project: Path) -> list[str]:
         found = pipeline.stages()
     for name, node in graph["stages"].items():
         inner = node.get("do", node)
-        stages = [stage for stage in found if stage.addressing.partition("@")[0] == name and step_of(str(stage.cmd))]
+        stages = [stage for stage in found if stage.name.partition("@")[0] == name and step_of(str(stage.cmd))]
         code = {dependency for stage in stages for dependency in _dependencies(stage, str(inner["cmd"]))}
         before = {str(dep) for dep in inner["deps"] if str(dep).startswith("components/")}
         if code != before:

@@ -21,6 +21,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from components.datasets.manifest import read_dataset
+from components.dvc_repo import make_repository
 from components.errors import ConfigError, unknown_name
 from components.files import explaining_full_disk
 from components.git import git, stand_in
@@ -71,11 +72,11 @@ def init(target: Path, task: str | None = None, source: str | None = None) -> Ma
         raise unknown_name("task", task, tasks)
     with _appearing(target) as place:
         git(place, "-c", "init.defaultBranch=main", "init", "--quiet")
-        _make_dvc_repository(place)
+        make_repository(place)
         made = _bring_in(place, task, source)
-        (place / "dvc.yaml").write_text(stages_text(made.task), encoding="utf-8")
-        _write_params(place / "params.yaml", made, own_images=source is not None)
-        _write_rest(place, made)
+        write_files(place, made.task)
+        write_overrides(place / "params.yaml", _settings(made, own_images=source is not None))
+        (place / "README.md").write_text(_readme(made), encoding="utf-8")
         _ignore_outs(place)
         git(place, "add", "--all")
         git(place, "commit", "--quiet", "--message", f"darkroom init: {made.task} on {made.dataset}", env=stand_in(place))
@@ -92,6 +93,21 @@ def init_text(target: Path, task: str | None, source: str | None) -> str:
     if (found := shutil.which("darkroom")) is None or Path(found).parent != Path(sys.executable).parent:
         commands.append(f"source {Path(sys.executable).parent / 'activate'}")
     return "\n".join([*lines, "Next:", *(f"    {command}" for command in (*commands, "darkroom run")), "README.md there says what else there is."])
+
+
+def write_files(place: Path, task: str) -> None:
+    """Write what is the same for any data: dvc.yaml, params.yaml, .gitignore, the DVC repository's configuration, an empty models/start.
+
+    Args:
+        place: A git and DVC repository.
+        task: What is learnt.
+    """
+    (place / "dvc.yaml").write_text(stages_text(task), encoding="utf-8")
+    (place / "params.yaml").write_text(params_text(task), encoding="utf-8")
+    (place / ".gitignore").write_text(_template("gitignore"), encoding="utf-8")
+    (place / ".dvc" / "config").write_text(_template("dvc_config"), encoding="utf-8")
+    (place / "models" / "start").mkdir(parents=True)
+    (place / "models" / "start" / "start.json").write_text('{"source": null}\n', encoding="utf-8")
 
 
 def stages_text(task: str) -> str:
@@ -119,7 +135,7 @@ def params_text(task: str) -> str:
     blocks = _blocks(_template("params.yaml"))
     template = files("flows") / "templates" / f"{task}.yaml"
     own = _blocks(template.read_text(encoding="utf-8")) if template.is_file() else {}
-    return "".join((blocks | own).values())
+    return "".join((blocks | own).values()).rstrip() + "\n"
 
 
 def _blocks(text: str) -> dict[str, str]:
@@ -170,16 +186,6 @@ def _appearing(target: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _make_dvc_repository(place: Path) -> None:
-    from components.dvc_repo import readable
-
-    with readable():
-        from dvc.repo import Repo
-
-        Repo.init(str(place)).close()
-    (place / ".dvc" / "config").write_text(_template("dvc_config"), encoding="utf-8")
-
-
 def _bring_in(place: Path, task: str | None, source: str | None) -> Made:
     from components.datasets.importing import import_dataset
 
@@ -193,19 +199,16 @@ def _bring_in(place: Path, task: str | None, source: str | None) -> Made:
     return Made(read_dataset(place / "data" / name).task, name, summary.num_images, len(summary.quarantined))
 
 
-def _write_params(path: Path, made: Made, own_images: bool) -> None:
-    path.write_text(params_text(made.task), encoding="utf-8")
+def _settings(made: Made, own_images: bool) -> dict[str, Any]:
+    """Return what params.yaml says otherwise than the repository's."""
     values = {"data.name": made.dataset, **_OWN, **_OF_TASK.get(made.task, {})}
-    write_overrides(path, values | ({"task.channels": 3, **_OF_PHOTOS.get(made.task, {})} if own_images else {}))
+    return values | ({"task.channels": 3, **_OF_PHOTOS.get(made.task, {})} if own_images else {})
 
 
-def _write_rest(place: Path, made: Made) -> None:
+def _readme(made: Made) -> str:
     from jinja2 import Template
 
-    (place / ".gitignore").write_text(_template("gitignore"), encoding="utf-8")
-    (place / "README.md").write_text(Template(_template("README.md.j2")).render(name=made.dataset, task=made.task) + "\n", encoding="utf-8")
-    (place / "models" / "start").mkdir(parents=True)
-    (place / "models" / "start" / "start.json").write_text('{"source": null}\n', encoding="utf-8")
+    return Template(_template("README.md.j2")).render(name=made.dataset, task=made.task) + "\n"
 
 
 def _ignore_outs(place: Path) -> None:
