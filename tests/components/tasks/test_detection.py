@@ -67,6 +67,14 @@ def test_a_yolo_learns_eight_images_by_heart(learnt: Normalised) -> None:
     assert _score(_predicted(learnt))["ap50"] >= 0.9
 
 
+def test_many_images_are_read_a_few_at_a_time(learnt: Normalised, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = _predicted(learnt)
+    monkeypatch.setattr("components.tasks.detection._PIXELS_AT_ONCE", 3 * 64 * 64)
+    for one, other in zip(at_once, _predicted(learnt), strict=True):
+        for here, there in zip(one, other, strict=True):
+            np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-4)
+
+
 def test_in_eight_bits_it_finds_what_it_found(learnt: Normalised, tmp_path: Path) -> None:
     graph = plugin.deploy_graph(learnt, _spec())
     int8.export(graph, torch.zeros((2, 64, 64, 1), dtype=torch.uint8), np.tile(PIXELS, (4, 1, 1, 1)), {}, tmp_path / "model.onnx")
