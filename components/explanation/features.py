@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import nn
 
@@ -15,13 +13,11 @@ LEAST_SIDE = 4
 _MOST_SKEW = 0.25
 
 
-class _Map(NamedTuple):
-    layer: str
-    side: int
-
-
 def last_feature_layer(model: nn.Module, images_NCHW: torch.Tensor, least_side: int = LEAST_SIDE) -> str:
     """Return the name of the last module, in the order in which they run, whose output is a feature map that still says where.
+
+    What is inside of a block that returns a map itself is a branch of it, not all that the network sees, and is left out, unless the block is
+    a plain sequence.
 
     Args:
         model: images_NCHW → anything; in evaluation mode.
@@ -35,14 +31,15 @@ def last_feature_layer(model: nn.Module, images_NCHW: torch.Tensor, least_side: 
         InputError: The network has no feature map.
     """
     height, width = images_NCHW.shape[2:]
-    found: list[_Map] = []
+    sides: dict[str, int] = {}
 
     def listen(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def note(_module: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, torch.Tensor) and output.ndim == 4:
                 rows, columns = output.shape[2:]
                 if abs(rows * width - columns * height) <= _MOST_SKEW * rows * width:
-                    found.append(_Map(name, min(rows, columns)))
+                    sides.pop(name, None)  # one that runs again counts where it ran last
+                    sides[name] = min(rows, columns)
 
         return module.register_forward_hook(note)
 
@@ -53,7 +50,18 @@ def last_feature_layer(model: nn.Module, images_NCHW: torch.Tensor, least_side: 
     finally:
         for handle in handles:
             handle.remove()
-    if not found:
+    trunk = {name: side for name, side in sides.items() if not any(_branches(model, block) for block in _around(name) if block in sides)}
+    if not trunk:
         raise InputError("the network has no feature map (N, channels, h, w), so Grad-CAM has nothing to look at. Use a convolutional one")
-    enough = min(least_side, max(each.side for each in found))
-    return [each.layer for each in found if each.side >= enough][-1]
+    enough = min(least_side, max(trunk.values()))
+    return [name for name, side in trunk.items() if side >= enough][-1]
+
+
+def _around(name: str) -> list[str]:
+    """Return the names of the modules that hold this one."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _branches(model: nn.Module, block: str) -> bool:
+    return type(model.get_submodule(block)).forward is not nn.Sequential.forward

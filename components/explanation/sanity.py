@@ -100,4 +100,4 @@ def rank_correlation(one: HeatMap, other: HeatMap) -> float:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     ranks = [pd.Series(heat.ravel()).rank().to_numpy() for heat in (one, other)]  # importing scipy.stats would take longer than all else here
-    return float(np.corrcoef(ranks)[0, 1])
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])

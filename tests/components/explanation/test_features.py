@@ -32,3 +32,16 @@ def test_a_map_with_its_channels_last_is_none():
 def test_a_network_without_a_map_is_refused_in_one_line():
     with pytest.raises(InputError, match="has no feature map"):
         last_feature_layer(nn.Sequential(nn.Flatten(), nn.Linear(256, 2)), IMAGES)
+
+
+def test_what_is_in_a_block_is_a_branch_of_it_and_not_taken():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.down, self.beside = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 2, stride=2)
+
+        def forward(self, features):
+            return nn.functional.max_pool2d(self.down(features), 2) + self.beside(features)
+
+    network = nn.Sequential(nn.Conv2d(1, 4, 4, stride=4), nn.Sequential(nn.ReLU()), Block(), nn.Flatten(), nn.Linear(16, 2))
+    assert last_feature_layer(network, IMAGES) == "1"  # not the block's own convolution, whose map is as large
