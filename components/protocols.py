@@ -281,6 +281,10 @@ class Postprocess(Protocol):
         """
         ...
 
+    def likeness(self, prediction: Any, classes: Sequence[str], other: Any, other_classes: Sequence[str]) -> dict[str, float]:
+        """Return by name what else tells how alike two predictions of one image are; nothing where `difference` says all."""
+        ...
+
 
 @dataclass(frozen=True)
 class ImportedImage:

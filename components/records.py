@@ -184,6 +184,9 @@ class ParityRecord(Record):
     max_difference: float = Field(description="largest absolute difference of a class probability")
     mean_difference: float = Field(description="mean over the images of the largest difference of each")
     agreement: float = Field(description="share of images with the same decision")
+    likeness: dict[str, float] = Field(
+        default={}, description="what the task knows besides, by name the mean over the images: boxes matched, their IoU …"
+    )
     eager: dict[str, float] = Field(description="the evaluator's metrics of the eager model on the test split")
     artifact: dict[str, float] = Field(description="the same of the artifact, through serving/")
     accuracy_drop: float = Field(description="eager minus artifact, primary metric")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from components import progress
 from components.errors import DataError
@@ -109,6 +110,9 @@ def _compare(inside: ModelSpec, predictions: Sequence[Any], reference: Reference
     postprocess: Postprocess = plugin("components.serving.postprocess", "task", inside.task)
     names = reference.spec.classes
     pairs = [postprocess.difference(eager, names, own, inside.classes) for eager, own in zip(reference.predictions, predictions, strict=True)]
+    likeness = pd.DataFrame(
+        [postprocess.likeness(eager, names, own, inside.classes) for eager, own in zip(reference.predictions, predictions, strict=True)]
+    ).mean()
     differences = np.array([difference for difference, _ in pairs])
     metric, eager, eager_table = _scores(reference, names, reference.predictions)
     _, own, own_table = _scores(reference, inside.classes, predictions)
@@ -120,6 +124,7 @@ def _compare(inside: ModelSpec, predictions: Sequence[Any], reference: Reference
         max_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
         agreement=sum(same for _, same in pairs) / len(pairs),
+        likeness={str(name): float(value) for name, value in likeness.items()},
         eager=eager,
         artifact=own,
         accuracy_drop=eager[metric] - own[metric],

@@ -66,12 +66,29 @@ class Detection:
         The counterpart is the box of the same class that overlaps most, by at least half; a detection without one differs by its whole score.
         The same is shown if each shown detection of either has its own counterpart among the shown ones of the other.
         """
-        order = np.array([classes.index(name) for name in other_classes], dtype=np.int64)
-        theirs = other._replace(labels=order[other.labels])
+        theirs = _renamed(other, other_classes, classes)
         largest = max(_largest_difference(prediction, theirs), _largest_difference(theirs, prediction))
         ours_shown, theirs_shown = (_above(detections, SHOWN_SCORE) for detections in (prediction, theirs))
         same = len(ours_shown.scores) == len(theirs_shown.scores)
         return largest, same and len(set(_counterparts(ours_shown, theirs_shown).tolist()) - {-1}) == len(ours_shown.scores)
+
+    def likeness(self, prediction: Detections, classes: Sequence[str], other: Detections, other_classes: Sequence[str]) -> dict[str, float]:
+        """Return of the detections of 0.25 or more the share with a counterpart, and of those the mean overlap and mean difference of scores.
+
+        Returns:
+            `matched_boxes`, `matched_iou`, `matched_score_difference`; nothing where nothing is shown, the first alone where none matches.
+        """
+        shown, theirs = _above(prediction, SHOWN_SCORE), _renamed(other, other_classes, classes)
+        if not len(shown.scores):
+            return {}
+        places = _counterparts(shown, theirs)
+        own = np.flatnonzero(places >= 0)
+        found = {"matched_boxes": len(own) / len(places)}
+        if len(own):
+            overlap = _overlaps(shown.boxes_xyxy[own], theirs.boxes_xyxy)[np.arange(len(own)), places[own]]
+            found["matched_iou"] = float(overlap.mean())
+            found["matched_score_difference"] = float(np.abs(shown.scores[own] - theirs.scores[places[own]]).mean())
+        return found
 
 
 def _found(boxes: npt.NDArray[Any], scores: npt.NDArray[Any]) -> Detections:
@@ -96,15 +113,27 @@ def _largest_difference(one: Detections, other: Detections) -> float:
     return float(np.abs(shown.scores - scores).max(initial=0.0))
 
 
+def _renamed(detections: Detections, names: Sequence[str], classes: Sequence[str]) -> Detections:
+    """Return detections with labels of `names` as labels of `classes`."""
+    order = np.array([classes.index(name) for name in names], dtype=np.int64)
+    return detections._replace(labels=order[detections.labels])
+
+
+def _overlaps(boxes: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return intersection over union, float64 (D, E)."""
+    first, second = boxes[:, None].astype(np.float64), others[None].astype(np.float64)
+    sides = np.maximum(np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]), 0)
+    shared = sides.prod(axis=2)
+    areas = [(each[..., 2:] - each[..., :2]).prod(axis=2) for each in (first, second)]
+    overlap: npt.NDArray[np.float64] = shared / np.maximum(areas[0] + areas[1] - shared, _TINY)
+    return overlap
+
+
 def _counterparts(one: Detections, other: Detections) -> npt.NDArray[np.int64]:
     """Return for each detection the number of its counterpart, -1 where there is none, int64 (D,)."""
     if not len(one.scores) or not len(other.scores):
         return np.full(len(one.scores), -1, dtype=np.int64)
-    first, second = one.boxes_xyxy[:, None].astype(np.float64), other.boxes_xyxy[None].astype(np.float64)
-    sides = np.maximum(np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]), 0)
-    shared = sides.prod(axis=2)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=2) for boxes in (first, second)]
-    overlap = shared / np.maximum(areas[0] + areas[1] - shared, _TINY) * (one.labels[:, None] == other.labels[None])
+    overlap = _overlaps(one.boxes_xyxy, other.boxes_xyxy) * (one.labels[:, None] == other.labels[None])
     best = overlap.argmax(axis=1)
     places: npt.NDArray[np.int64] = np.where(overlap[np.arange(len(best)), best] >= _SAME_IOU, best, -1)
     return places

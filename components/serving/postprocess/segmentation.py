@@ -51,5 +51,9 @@ class Segmentation:
         share = float((prediction != order[other]).mean())
         return share, share <= SAME_SHARE
 
+    def likeness(self, prediction: Mask, classes: Sequence[str], other: Mask, other_classes: Sequence[str]) -> dict[str, float]:
+        """Return `pixel_agreement`, the share of the pixels that have the same class."""
+        return {"pixel_agreement": 1 - self.difference(prediction, classes, other, other_classes)[0]}
+
 
 plugin = Segmentation()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import torch
 from onnx import numpy_helper
@@ -16,9 +17,10 @@ from onnx import numpy_helper
 from components.datasets.prepared import Prepared
 from components.exporters.onnx import plugin as exporter
 from components.parity.reference import Reference, eager_reference
-from components.parity.verify import Budgets, verify_artifact
+from components.parity.verify import Budgets, _compare, verify_artifact
 from components.protocols import plugin
 from components.records import ModelSpec, Refusal
+from components.serving.detections import Detections, no_detections
 from components.serving.metadata import KEY, pack
 from components.training.model_files import load_model
 
@@ -188,3 +190,16 @@ def test_spec_comparison_names_the_field(good: Path, reference: Reference) -> No
     _, refusals = verify_artifact(good, "onnx", Reference(other, reference.images, reference.rows, reference.predictions), FLOAT)
     assert budgets(refusals) == ["metadata"]
     assert "training_digest" in refusals[0].text
+
+
+def test_parity_of_a_detector_tells_how_its_boxes_match(reference: Reference) -> None:
+    box = np.array([[0, 0, 10, 10]], np.float32)
+    sure = Detections(box, np.array([0]), np.array([0.9], np.float32))
+    less_sure = Detections(box * np.array([1, 1, 1, 0.8], np.float32), np.array([0]), np.array([0.7], np.float32))
+    spec = reference.spec.model_copy(update={"task": "detection"})
+    rows = pd.DataFrame({"image_id": ["a", "b", "c"], "boxes_xyxy": [[[0, 0, 10, 10]]] * 3, "box_labels": [[spec.classes[0]]] * 3})
+    eager = Reference(spec, np.zeros((3, 16, 16, 1), np.uint8), rows, [sure, sure, no_detections()])
+    parity, _, _ = _compare(spec, [less_sure, no_detections(), no_detections()], eager)
+    assert parity.likeness == pytest.approx({"matched_boxes": 0.5, "matched_iou": 0.8, "matched_score_difference": 0.2}, abs=1e-6)
+    assert parity.agreement == pytest.approx(2 / 3)
+    assert parity.accuracy_drop == parity.eager["ap"] - parity.artifact["ap"] > 0.1

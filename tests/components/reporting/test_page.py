@@ -122,6 +122,7 @@ def write_artifact(root, format_name, refusals):
         max_difference=1e-6,
         mean_difference=1e-7,
         agreement=1.0,
+        likeness={"matched_iou": 0.9875},
         eager=scores,
         artifact=scores,
         accuracy_drop=0.0,
@@ -239,6 +240,7 @@ def test_a_run_that_explains_nothing_has_no_such_section(root):
 def test_a_refused_artifact_says_why(root):
     page = Page(render(report({"export@dense-onnx": "ran", "export@dense-onnx_int8": "refused"}), root))
     assert "9.00 points lost, at most 2.00 are allowed" in page.text
+    assert "dense-onnx beside the trained model, mean over 360 test images: matched iou 0.9875" in page.text
     assert page.sections == ["stages", "artifacts", "lineage"]
 
 

@@ -53,3 +53,12 @@ def test_a_line_says_how_many_of_each_class_were_found() -> None:
     found = _detections(([0, 0, 4, 4], 1, 0.8), ([5, 5, 9, 9], 1, 0.3), ([1, 1, 2, 2], 0, 0.2))
     assert plugin.told(found, CLASSES) == ("2 × dog", "")
     assert plugin.told(no_detections(), CLASSES) == ("nothing found", "")
+
+
+def test_matched_boxes_are_told_with_their_overlap_and_scores() -> None:
+    ours = _detections(([0, 0, 10, 10], 0, 0.9), ([50, 50, 60, 60], 1, 0.5), ([80, 80, 90, 90], 1, 0.1))
+    theirs = _detections(([0, 0, 10, 8], 1, 0.8), ([50, 50, 60, 60], 1, 0.7))
+    found = plugin.likeness(ours, CLASSES, theirs, ["dog", "cat"])  # their 1 is a cat: our 0; nothing of theirs is a dog
+    assert found == {"matched_boxes": 0.5, "matched_iou": pytest.approx(0.8), "matched_score_difference": pytest.approx(0.1)}
+    assert plugin.likeness(ours, CLASSES, no_detections(), CLASSES) == {"matched_boxes": 0.0}
+    assert plugin.likeness(no_detections(), CLASSES, ours, CLASSES) == {}

@@ -37,6 +37,7 @@ def test_masks_differ_by_their_share_of_other_pixels_whatever_the_order_of_the_c
     assert plugin.difference(mask, CLASSES, other, ["cat", "background", "dog"]) == (0.01, True)
     other[0, 2] = 2
     assert plugin.difference(mask, CLASSES, other, ["cat", "background", "dog"]) == (0.015, False)
+    assert plugin.likeness(mask, CLASSES, other, ["cat", "background", "dog"]) == {"pixel_agreement": pytest.approx(0.985)}
 
 
 def test_a_line_says_the_share_of_each_class_that_is_there() -> None:
