@@ -114,3 +114,10 @@ def test_pixels_that_are_not_judged_teach_nothing_and_balanced_classes_weigh_ali
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plugin.loss_options(SETTINGS | settings, [np.zeros((2, 2), np.uint8)], CLASSES)
+
+
+def test_a_batch_too_small_for_batch_normalisation_is_said() -> None:
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(2)).train()
+    options = plugin.loss_options(SETTINGS, [np.zeros((1, 1), np.uint8)], ["a", "b"])
+    with pytest.raises(ConfigError, match="batch_size: found 1; this network normalises over the batch, give it at least 2 images"):
+        plugin.loss(model, torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 1, dtype=torch.int64), options)
