@@ -141,3 +141,26 @@ def test_a_pruned_classifier_is_no_backbone(problem: Any, make_spec: Spec, tmp_p
     save_model(tmp_path / "pruned", problem.model(), spec)
     with pytest.raises(InputError, match="is a pruned model of another network; start from one that is not pruned"):
         initial_model(SEGMENTATION, _segmenter(make_spec, ["a", "b"]), f"file:{tmp_path}/pruned/weights.safetensors", tmp_path, 0)
+
+
+def _detector(make_spec: Spec, model: str, **options: str) -> ModelSpec:
+    return _segmenter(make_spec, ["dog", "person", "ghost"]).model_copy(update={"task": "detection", "model": model, "model_options": options})
+
+
+def test_a_detector_starts_from_coco_with_the_rows_of_its_classes_behind_the_background(make_spec: Spec, tmp_path: Path, published: Publish) -> None:
+    state, row = published("fasterrcnn_mobilenet_v3_large_fpn", "COCO_V1"), "roi_heads.box_predictor.cls_score.weight"
+    spec = _detector(make_spec, "fasterrcnn_mobilenet_v3_large_fpn")
+    model, spec, loaded = initial_model(plugin("components.tasks", "task", "detection"), spec, "torchvision:COCO_V1", tmp_path, 0)
+    assert torch.equal(model.state_dict()[f"network.model.{row}"][:3], state[row][[0, 18, 1]])  # background, dog, person
+    assert spec.mean == [0.485, 0.456, 0.406]
+    assert "of its last layer the rows of 2 of 3 classes, by name; not loaded, so random: network.model.roi_heads.box_predictor.bbox_pred" in loaded
+
+
+def test_our_own_detector_starts_from_a_classifiers_weights(make_spec: Spec, tmp_path: Path, published: Publish) -> None:
+    state = published("resnet18", "IMAGENET1K_V1")
+    spec = _detector(make_spec, "yolo_nano", backbone="resnet18")
+    task = plugin("components.tasks", "task", "detection")
+    model, _, loaded = initial_model(task, spec, "torchvision:ResNet18_Weights.IMAGENET1K_V1", tmp_path, 0)
+    own = model.state_dict()
+    assert torch.equal(own["network.backbone.body.layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+    assert f"120 of {len(own)} tensors loaded; not loaded, so random: network.backbone.fit." in loaded
