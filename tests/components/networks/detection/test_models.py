@@ -45,26 +45,13 @@ def test_every_family_is_tried_here() -> None:
 @pytest.mark.parametrize("objects", [OBJECTS, NOTHING], ids=["objects", "nothing"])
 def test_a_batch_gives_a_loss_that_can_be_learnt_from(detector: Detector, objects: Objects) -> None:
     detector.train().zero_grad()
-    loss = detector.loss(detector(_images()), objects, SIZE, {})
+    raw = detector(_images())
+    assert detector.loss(raw, objects, SIZE, {"label": 0.0, "box": 0.0}) == 0
+    loss = detector.loss(raw, objects, SIZE, {})
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.shape == ()
     assert loss.isfinite()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in detector.parameters())
-    assert detector.loss(detector(_images()), objects, SIZE, {"label": 0.0, "box": 0.0}) == 0
-
-
-def test_steps_of_learning_bring_the_loss_down(detector: Detector) -> None:
-    torch.manual_seed(0)
-    detector.train()
-    before = {name: detector.get_parameter(name).clone() for name in detector.head_names()}
-    optimizer, losses = torch.optim.AdamW(detector.parameters(), 1e-4), []
-    for _ in range(2):
-        optimizer.zero_grad()
-        losses.append(detector.loss(detector(_images()), OBJECTS, SIZE, {}))
-        losses[-1].backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    assert losses[-1] < losses[0]
-    assert any((detector.get_parameter(name) != value).any() for name, value in before.items())
 
 
 @pytest.mark.parametrize("side", [64, 96])
@@ -130,8 +117,8 @@ class Pooled(nn.Module):
         return {name: mix(nn.functional.adaptive_avg_pool2d(images_NCHW, self.sizes[name])) for name, mix in self.mixes.items()}
 
 
-@pytest.mark.parametrize("name", SMALLEST[1:])
-def test_onnx_says_what_torch_says(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["ssdlite320_mobilenet_v3_large", "fcos_resnet18_fpn", "fasterrcnn_resnet18_fpn"])
+def test_onnx_says_what_torch_says(name: str, tmp_path: Path) -> None:  # RetinaNet reads its boxes as SSD does
     torch.manual_seed(0)
     detector: Any = build(name, NUM_CLASSES, 1, SIZE, {}).eval()
     for head in detector.head_names():
@@ -161,5 +148,5 @@ def test_onnx_says_what_torch_says(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_built_is_said(name: str, side: int, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message), torch.device("meta"):  # a VGG's random weights take seconds
         build(name, 5, 1, (side, side), options)
