@@ -12,8 +12,9 @@ multiply-adds removed, before any recovery:
     importance by first-order Taylor, blocks rounded up, statistics measured anew    0.394
 
 The norms of channels that had little time to learn are all alike, so that thin layers at full resolution, which learn first, lost most; rounding
-down took half of a layer of 16 channels for one that mattered little. Recovery then wants a low rate: of four epochs with a peak of 0.003 none was
-as good as the network they began with (0.39 by norm, each layer for itself), with 0.0005 they came to 0.43.
+down took half of a layer of 16 channels for one that mattered little. The gradients were those of 96 images; with all 205 the last line is 0.322.
+Recovery wants a low rate: from there four epochs with a peak of 0.0005 brought 0.537, the same network from random weights came to 0.371 in as many,
+and a peak of 0.003 undid a network that had kept 0.39 (0.04).
 """
 
 from __future__ import annotations
