@@ -48,7 +48,7 @@ class Evaluation:
     """metrics.json as rows (name, value, low, high), and what stands beside it; figures with their captions."""
 
     metric: str
-    metrics: list[tuple[str, float, float, float]]
+    metrics: list[tuple[str, float, float | None, float | None]]
     num_images: int
     baseline: float
     per_class: pd.DataFrame
@@ -125,11 +125,13 @@ def read_evaluation(root: Path, rows: int = 20) -> Evaluation:
     baseline = next(name for name in numbers if name.startswith("baseline_"))
     metric = baseline.removeprefix("baseline_")
     names.sort(key=lambda name: (name != metric, not name.startswith("top"), name in ("calibration_error", "nll"), name))
+    told = {"num_images", baseline, *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))}
+    names += sorted(name for name in numbers if name not in told)  # without an interval
     per_class = _read_csv(folder / "per_class.csv", {"class": str})
     slices = _read_csv(folder / "slices.csv", {"column": str, "value": str})
     return Evaluation(
         metric=metric,
-        metrics=[(name, numbers[name], numbers[f"{name}_low"], numbers[f"{name}_high"]) for name in names],
+        metrics=[(name, numbers[name], numbers.get(f"{name}_low"), numbers.get(f"{name}_high")) for name in names],
         num_images=int(numbers["num_images"]),
         baseline=numbers[baseline],
         per_class=per_class.sort_values(str(per_class.columns[2]), kind="stable").head(rows),

@@ -23,6 +23,7 @@ from components.records import (
 from components.registry.decision import Check, Decision
 from components.reporting.page import render, write_page
 from components.reporting.records import Command, RunReport, StageLine
+from components.reporting.sources import read_evaluation
 
 DATASET = DatasetRef(name="digits", version="1.1", manifest_digest="ab" * 32, num_images=1797)
 SPEC = ModelSpec(
@@ -71,7 +72,7 @@ def root(tmp_path):
     validation, evaluation = tmp_path / "reports/validation", tmp_path / "reports/evaluation"
     write_verdict(tmp_path, passed=True)
     (evaluation / "pictures").mkdir(parents=True)
-    numbers = {"num_images": 360, "baseline_accuracy": 0.1}
+    numbers = {"num_images": 360, "baseline_accuracy": 0.1, "voc_ap": 0.4321}
     for name, value in (("accuracy", 0.9722), ("nll", 0.081), ("top3_accuracy", 0.99)):
         numbers |= {name: value, f"{name}_low": value - 0.02, f"{name}_high": value + 0.01}
     (evaluation / "metrics.json").write_text(json.dumps(numbers, sort_keys=True))
@@ -264,3 +265,9 @@ def test_a_damaged_record_is_named(root):
 def test_the_file_is_written(root):
     write_page(report(), root, root / "reports/index.html")
     assert (root / "reports/index.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_metrics_without_an_interval_are_shown_too(root):
+    evaluation = read_evaluation(root)
+    assert [name for name, *_ in evaluation.metrics] == ["accuracy", "top3_accuracy", "nll", "voc_ap"]
+    assert evaluation.metrics[-1] == ("voc_ap", 0.4321, None, None)
