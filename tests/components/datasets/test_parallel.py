@@ -3,22 +3,29 @@ from __future__ import annotations
 import functools
 import io
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 
+from components.datasets.formats.sklearn import digits
 from components.datasets.headers import describe
+from components.datasets.manifest import DatasetInfo
 from components.datasets.parallel import map_batches, num_threads_for
 from components.datasets.shards import ShardReader, ShardWriter
+from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError, TransientError
 
 
@@ -117,3 +124,40 @@ def test_a_cluster_that_is_not_there_and_ray_that_is_not_installed_are_said(monk
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'darkroom\[ray\]'"):
         list(map_batches(len, range(3), 1, 1, ray_address=address))
+
+
+def test_a_check_typed_with_ray_gives_the_same_though_a_worker_is_killed(
+    ray_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.cli import main
+
+    ray_cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)  # for the one that a test above took away
+    shutil.copy(Path(__file__).parents[3] / "params.yaml", tmp_path)
+    info = DatasetInfo(name="digits", version="1.0.0", task="classification", classes=[str(digit) for digit in range(10)])
+    write_dataset(islice(digits(), 400), info, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    killed: list[int] = []
+    done = threading.Event()
+
+    def kill_a_worker() -> None:
+        while not (killed or done.wait(0.01)):
+            for process in psutil.Process().children(recursive=True):  # of this cluster alone
+                with suppress(psutil.Error):
+                    title = " ".join(process.cmdline())
+                    if title.startswith("ray::") and "IDLE" not in title and "Agent" not in title:
+                        process.kill()
+                        killed.append(process.pid)
+                        break
+
+    killer = threading.Thread(target=kill_a_worker)
+    killer.start()
+    assert main(["data", "check", "digits", "--against", "none", "--ray", ray_cluster.address]) == 0
+    done.set()
+    killer.join()
+    assert killed
+    Path("reports/check/digits").rename("on-ray")
+    assert main(["data", "check", "digits", "--against", "none"]) == 0
+    on_ray, here = (line for line in capsys.readouterr().out.splitlines() if line.startswith("digits 1.0.0"))  # Ray tells of the dead worker, too
+    assert on_ray == here
+    for name in ("verdict.json", "failures.csv", "measurements.parquet", "near_duplicates.parquet"):
+        assert Path("on-ray", name).read_bytes() == Path("reports/check/digits", name).read_bytes()
