@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from contextlib import chdir, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.compression._options import CompressConfig
-from components.config import TaskConfig
+from components.__main__ import run_step
 from components.datasets.composed import BACKGROUND, CLASSES, detection_images, segmentation_images
 from components.datasets.dataset import Dataset
 from components.datasets.formats.sklearn import digits
 from components.datasets.manifest import DatasetInfo, read_manifest
-from components.datasets.policy import Policy
 from components.datasets.prepared import Prepared
 from components.datasets.splits import write_splits
 from components.datasets.writing import write_dataset
+from components.dvc_repo import make_repository
 from components.explanation.record import ExplanationRecord
+from components.git import git
 from components.protocols import Context, ImportedImage, Postprocess, plugin, plugin_names
 from components.records import EvaluationRecord, ExportRecord, Preprocess
 from components.registry.bundle import assemble, seal
@@ -31,13 +32,10 @@ from components.registry.packaging import signature
 from components.registry.testset import TestImages, statistics_of
 from components.serving.bundle import Bundle
 from components.serving.predict import predict_files, table, write_csv
-from components.steps.augment import AugmentConfig, augment
-from components.steps.compress import compress
-from components.steps.evaluate import EvaluateConfig, evaluate
-from components.steps.explain import ExplainConfig, explain
-from components.steps.export import ExportConfig, export
-from components.steps.finetune import FinetuneConfig, finetune
-from components.steps.train import TrainConfig, train
+from components.stage_code import step_of
+from flows.init import write_files
+from flows.parameters import write_overrides
+from flows.pipeline import Pipeline
 
 NUM = 200
 SIDES = [*["train"] * 140, *["val"] * 30, *["test"] * 30]
@@ -47,25 +45,38 @@ SIDES = [*["train"] * 140, *["val"] * 30, *["test"] * 30]
 class Case:
     classes: list[str]
     images: Callable[[], list[ImportedImage]]
-    config: TrainConfig
+    model_options: dict[str, Any]
     size: list[int]
     formats: list[str]
 
 
-def _train(model: str, **options: Any) -> TrainConfig:
-    return TrainConfig(model=model, model_options=options, epochs=2, batch_size=10, lr=0.005, schedule="onecycle", precision="float32")
-
-
 CASES = {
-    "classification": Case(CLASSES, lambda: list(digits())[:NUM], _train("resnet9", width=4), [8, 12], ["onnx"]),
+    "classification": Case(CLASSES, lambda: list(digits())[:NUM], {"width": 4}, [8, 12], ["onnx"]),
     "segmentation": Case(
         [BACKGROUND, *CLASSES],
         lambda: list(segmentation_images(NUM)),
-        _train("unet", width=4, depth=2),
+        {"width": 4, "depth": 2},
         [40, 56],
         ["onnx", "onnx_int8", "torch_export"],
     ),
-    "detection": Case(CLASSES, lambda: list(detection_images(NUM)), _train("yolo_nano"), [32, 64], ["onnx", "onnx_int8"]),
+    "detection": Case(CLASSES, lambda: list(detection_images(NUM)), {}, [32, 64], ["onnx", "onnx_int8"]),
+}
+#: In place of what `darkroom init` writes into params.yaml: little of everything.
+SMALL = {
+    "data.name": "shapes",
+    "task.channels": 1,
+    "task.resize": "letterbox",
+    "augment": {"balance": "sqrt", "policy": {"crop": 0.1, "rotate": 10.0, "brightness": 0.2}},
+    "train.epochs": 2,
+    "train.batch_size": 10,
+    "train.lr": 0.005,
+    "train.precision": "float32",
+    "finetune": {"epochs": 1, "batch_size": 10, "precision": "float32"},
+    "evaluate.num_resamples": 100,
+    "explain.num_pictures": 2,
+    "explain.num_images": 3,
+    "compress.variants": ["dense"],
+    "export.num_calibration": 128,
 }
 
 
@@ -79,29 +90,22 @@ class Done:
 
 @pytest.fixture(scope="module", params=plugin_names("components.tasks"))
 def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A project whose stages have run, augment to export."""
+    """A project as `darkroom init` makes it, in which the commands of its dvc.yaml have run, augment to export."""
     name = request.param
-    case, project, context = CASES[name], tmp_path_factory.mktemp(name), Context()
+    case, project = CASES[name], tmp_path_factory.mktemp(name)
+    git(project, "init", "--quiet")
+    make_repository(project)
+    write_files(project, name)
+    sizes = {"task.image_size": case.size, "train.model_options": case.model_options, "export.formats": case.formats}
+    write_overrides(project / "params.yaml", {**SMALL, **sizes})
     info = DatasetInfo(name="shapes", version="1.0.0", task=name, classes=case.classes)
     write_dataset(case.images(), info, project / "data", "replace")
-    shapes, splits, training = project / "data/shapes", project / "data/splits.parquet", project / "data/training"
-    write_splits(read_manifest(shapes)["image_id"], pd.Series(SIDES, dtype=object), splits)
-    task = TaskConfig(name=name, image_size=case.size, channels=1, resize="letterbox")
-    policy = Policy(crop=0.1, rotate=10.0, brightness=0.2)
-    augment(AugmentConfig(policy=policy, balance="sqrt"), task, shapes, splits, training, project / "reports/augmentation")
-    models = project / "models"
-    train(case.config, task, training, models / "start", models / "base", context)
-    finetune(FinetuneConfig(epochs=1, batch_size=10, precision="float32"), task, training, models / "base", models / "tuned", context)
-    record = evaluate(EvaluateConfig(num_resamples=100), training, models / "tuned", project / "reports/evaluation", context)
-    mistakes = project / "reports/evaluation/mistakes.csv"
-    explain(ExplainConfig(num_pictures=2, num_images=3), training, models / "tuned", mistakes, project / "reports/explain")
-    compress(CompressConfig(variants=["dense"]), "dense", training, models / "tuned", models / "dense", context)
-    config = ExportConfig(formats=case.formats, num_calibration=128)
-    for form in case.formats:
-        name = f"dense-{form}"
-        export(config, "dense", form, training, models / "dense", models / "exported" / name, project / f"reports/benchmark/{name}.json")
-    (project / "params.yaml").write_text(f"compress: {{variants: [dense]}}\nexport: {{formats: {case.formats}}}\n")
-    return Done(request.param, case, project, record)
+    write_splits(read_manifest(project / "data/shapes")["image_id"], pd.Series(SIDES, dtype=object), project / "data/splits.parquet")
+    with closing(Pipeline(project)) as pipeline, chdir(project):
+        steps = [step_of(str(stage.cmd)) or [] for stage in pipeline.stages()]
+        assert [step[0] for step in steps[:2]] == ["validate", "split"]
+        records = {step[0]: run_step(step[0], step[1:], Context()) for step in steps[2:]}
+    return Done(name, case, project, records["evaluate"])
 
 
 def test_the_chain_leaves_what_the_next_steps_and_people_read(done: Done) -> None:
