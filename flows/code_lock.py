@@ -55,5 +55,5 @@ def changes(entry: str, before: dict[str, Any], now: dict[str, Any]) -> list[str
         now: As code.lock has it.
     """
     lines = [f"the code of {entry} changed"] if before.get(CODE) != now.get(CODE) else []
-    libraries = sorted((before.keys() | now.keys()) - {CODE})
-    return lines + [f"{name} {before.get(name, 'none')} → {now.get(name, 'none')}" for name in libraries if before.get(name) != now.get(name)]
+    libraries = sorted((before.keys() & now.keys()) - {CODE})  # one that came or went did so because the code changed
+    return lines + [f"{name} {before[name]} → {now[name]}" for name in libraries if before[name] != now[name]]

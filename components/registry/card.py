@@ -132,6 +132,7 @@ def _origin(record: BundleRecord, lineage: Lineage) -> str:
         "DVC hash": lineage.dvc_hash or "not tracked",
         "training images": f"digest `{record.training_digest[:12]}`",
         "git commit": f"{lineage.git_commit or 'none'}{dirty}",
+        "Darkroom's commit": lineage.package_commit or "unknown; its sources' SHA-256 stands in lineage.json",
         "parameters": f"SHA-256 `{lineage.params_sha256[:12]}`",
         "MLflow run": lineage.run_id or "none",
         "settings": ", ".join(f"{key} {value}" for key, value in sorted(lineage.settings.items())) or "not recorded",

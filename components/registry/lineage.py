@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field
 from ruamel.yaml import YAML
 
+import components
 from components.config import read_params
 from components.datasets.versions.objects import recorded
 from components.datasets.versions.tags import versions
@@ -27,7 +28,9 @@ class Lineage(Record):
     """Everything that is needed to make the model again."""
 
     git_commit: str | None = Field(description="null: no git repository, or no commit yet")
-    git_dirty: bool | None = Field(description="whether files differ from the commit; dvc.lock and reports/ are left out: the run itself writes them")
+    git_dirty: bool | None = Field(
+        description="whether files differ from the commit; what the run itself writes is left out: dvc.lock, code.lock, reports/"
+    )
     git_changed: list[str] = Field(description="the files that differ, at most 50")
     dataset: DatasetRef
     dataset_tag: str | None = Field(default=None, description="the git tag NAME@v1.3.0 that holds exactly these bytes; null: none does")
@@ -39,6 +42,8 @@ class Lineage(Record):
     training_digest: str = Field(description="SHA-256 over the sorted SHA-256 of the training images")
     settings: dict[str, Any] = Field(description="what every `auto` of the training became: device, precision, …")
     libraries: dict[str, str]
+    package_commit: str | None = Field(default=None, description="of Darkroom's own sources; null: installed from a package that does not say")
+    package_sha256: str | None = Field(default=None, description="over Darkroom's own sources, as installed")
     python: str
 
 
@@ -67,6 +72,8 @@ def collect(project: Path, dataset: DatasetRef, training_digest: str, run_id: st
         training_digest=training_digest,
         settings=_settings(project),
         libraries={name: metadata.version(name) for name in LIBRARIES},
+        package_commit=_package_commit(),
+        package_sha256=_package_sha256(),
         python=platform.python_version(),
     )
 
@@ -84,6 +91,7 @@ def tags(lineage: Lineage) -> dict[str, str]:
         "training_digest": lineage.training_digest,
         "device": lineage.settings.get("device", "unknown"),
         "torch": lineage.libraries["torch"],
+        "package_commit": lineage.package_commit or "unknown",
     }
     return {f"darkroom.{key}": str(value) for key, value in texts.items()}
 
@@ -122,7 +130,25 @@ def _git(project: Path) -> tuple[str | None, list[str]]:
         return None, []
     lines = (_output(project, "status", "--porcelain", "--no-renames") or "").splitlines()
     changed = [line[3:] for line in lines]
-    return commit.strip(), sorted(path for path in changed if path != "dvc.lock" and not path.startswith("reports/"))
+    return commit.strip(), sorted(path for path in changed if path not in ("dvc.lock", "code.lock") and not path.startswith("reports/"))
+
+
+def _package_commit() -> str | None:
+    """Return the git commit of Darkroom's sources: of the checkout they stand in, or that they were installed from (PEP 610)."""
+    sources = Path(components.__file__).parent
+    if _output(sources, "ls-files", "--error-unmatch", "__init__.py"):
+        return (_output(sources, "rev-parse", "HEAD") or "").strip() or None
+    origin = json.loads(metadata.distribution("darkroom").read_text("direct_url.json") or "{}")
+    commit = origin.get("vcs_info", {}).get("commit_id")
+    return str(commit) if commit else None
+
+
+def _package_sha256() -> str:
+    root = Path(components.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\n{sha256_of(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _output(project: Path, *arguments: str) -> str | None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+import components
 from components.errors import ConfigError, DataError, GateRefused, InputError, TransientError
+from components.git import git
 from components.records import BundleRecord, ExportRecord
 from components.registry.lineage import Lineage
 from components.registry.versions import fetch_bundle, resolve, versions
@@ -40,6 +42,8 @@ def test_the_lineage_goes_with_the_version(project: Project) -> None:
     lineage = Lineage.load(bundle / "lineage" / "lineage.json")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project.root, capture_output=True, text=True, check=True).stdout.strip()
     assert (lineage.git_commit, lineage.git_dirty, lineage.run_id) == (commit, True, run_id)
+    assert lineage.package_commit == git(Path(components.__file__).parent, "rev-parse", "HEAD")
+    assert len(lineage.package_sha256 or "") == 64
     assert lineage.dvc_hash == "0123456789abcdef0123456789abcdef.dir"
     assert (lineage.dataset.name, lineage.dataset.version) == ("toy", "1.0")
     assert lineage.params["train"] == {"lr": 0.1}
