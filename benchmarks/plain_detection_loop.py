@@ -48,13 +48,13 @@ def train(model: nn.Module, images_NHWC: np.ndarray, objects: Objects, epochs: i
     model.train()
     for _ in range(epochs):
         began = time.perf_counter()
-        for index in torch.randperm(len(images)).split(batch_size):
+        for index in torch.split(torch.randperm(len(images)), batch_size):
             batch = images[index].permute(0, 3, 1, 2).float().contiguous() / 255
             value = loss(model(batch), [objects[i] for i in index], batch.shape[2])
             if not torch.isfinite(value):
                 raise RuntimeError("the loss is no number any more")
             optimizer.zero_grad()
-            value.backward()
+            torch.autograd.backward(value)
             optimizer.step()
         seconds = time.perf_counter() - began
     return len(images) / seconds
