@@ -9,8 +9,8 @@ import torch
 from benchmarks import cifar10
 from benchmarks.pairs import interleaved
 from benchmarks.rows import Row
+from components.augmentation.random_policy import augment, to_float
 from components.datasets.policy import Policy
-from components.networks.augmentation import augment, to_float
 from components.training.feed import Feed
 from components.training.runtime import threads
 

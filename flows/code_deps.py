@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
 #: Folders that a stage depends on as a whole if it imports anything in them: their files change together.
-_WHOLE = ("components/datasets/checks", "components/networks", "components/pages", "components/training")
+_WHOLE = ("components/augmentation", "components/datasets/checks", "components/networks", "components/pages", "components/training")
 _TASK = "${task.name}"
 
 

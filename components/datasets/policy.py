@@ -1,4 +1,4 @@
-"""The random policy of training images: `augment.policy` in params.yaml. Its torch half is `components.networks.augmentation`."""
+"""The random policy of training images: `augment.policy` in params.yaml. Its torch half is `components.augmentation.random_policy`."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _version(task: Task, images_NHWC: Pixels, targets: Sequence[Any], policy: Po
     """Augment a batch with the code that training uses."""
     import torch
 
-    from components.networks.augmentation import to_float
+    from components.augmentation.random_policy import to_float
 
     generator = torch.Generator().manual_seed(seed)
     images_NCHW = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2)

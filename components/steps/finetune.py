@@ -60,7 +60,7 @@ def finetune(config: FinetuneConfig, task: TaskConfig, data: Path, model: Path, 
         DataError: The data or the model is missing, or they have different classes.
         InputError: The loss is no number any more, memory ran out, or the disk is full.
     """
-    from components.networks.augmentation import scaled
+    from components.augmentation.random_policy import scaled
     from components.training.model_files import load_model
     from components.training.optimizers import gradual
     from components.training.problem import Problem

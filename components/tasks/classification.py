@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from components.augmentation.mixing import mix
+from components.augmentation.random_policy import augment, refuse, to_float
 from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
-from components.networks.augmentation import augment, refuse, to_float
-from components.networks.mixing import mix
-from components.networks.models import build, head_names, model_names
+from components.networks.classification.models import build, head_names, model_names
 from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
 from components.serving.postprocess import classification as served

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from components.augmentation.mixing import draw_mosaic, mix, mosaic_images
+from components.augmentation.random_policy import augment_and_tell, refuse, to_float
 from components.datasets.annotations import Truth
 from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
-from components.networks.augmentation import augment_and_tell, refuse, to_float
 from components.networks.detection import objects
 from components.networks.detection.detector import Detector
 from components.networks.detection.models import NAMES, build
 from components.networks.detection.objects import Objects
-from components.networks.mixing import draw_mosaic, mix, mosaic_images
 from components.networks.structure import as_in
 from components.records import ModelSpec, Preprocess
 from components.serving.image import placement

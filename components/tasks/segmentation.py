@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from components.augmentation.geometry import move_masks
+from components.augmentation.mixing import draw_mosaic, mix, mosaic_images, mosaic_masks, paste_classes
+from components.augmentation.random_policy import augment_and_tell, refuse, to_float
 from components.datasets.masks import IGNORE, Mask
 from components.datasets.policy import Policy
 from components.errors import ConfigError, unknown_name
-from components.networks.augmentation import augment_and_tell, refuse, to_float
-from components.networks.geometry import move_masks
-from components.networks.mixing import draw_mosaic, mix, mosaic_images, mosaic_masks, paste_classes
 from components.networks.segmentation.losses import LOSSES, loss
 from components.networks.segmentation.models import NAMES, build, head_names
 from components.networks.structure import as_in

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from components.errors import ConfigError, DataError, InputError
-from components.networks.models import first_convolution
+from components.networks.first_layer import first_convolution
 from components.protocols import Task
 from components.records import ModelSpec
 from components.training.model_files import SPEC, WEIGHTS, load_spec, read_weights

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from components.augmentation.random_policy import unmixed
 from components.datasets.policy import Policy
 from components.errors import InputError
-from components.networks.augmentation import unmixed
 from components.training.distillation import Distillation
 from components.training.feed import Feed, derived_seed
 from components.training.multi_scale import MultiScale

@@ -10,8 +10,8 @@ from typing import Any, Self
 import torch
 from torch.nn import functional
 
+from components.augmentation.random_policy import to_float
 from components.errors import ConfigError
-from components.networks.augmentation import to_float
 from components.protocols import Rescaler
 from components.training.feed import derived_seed
 from components.training.multiply_adds import multiply_adds

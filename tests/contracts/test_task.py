@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from components.augmentation.random_policy import augment, to_float
 from components.datasets.composed import scenes
 from components.datasets.masks import mask_png
 from components.datasets.policy import Policy
@@ -21,7 +22,6 @@ from components.errors import DataError
 from components.evaluation.comparison import compare_paired
 from components.evaluation.intervals import bootstrap
 from components.evaluation.slices import slice_table
-from components.networks.augmentation import augment, to_float
 from components.networks.normalisation import Normalised
 from components.protocols import Context, Evaluator, Postprocess, Task, plugin, plugin_names
 from components.records import DatasetRef, ModelSpec, Preprocess

@@ -18,7 +18,7 @@ from torch import nn
 from components.errors import ConfigError
 from components.networks.detection.detector import Detector
 from components.networks.detection.objects import Objects
-from components.networks.models import fit_first_convolution
+from components.networks.first_layer import fit_first_convolution
 
 _SIZE_STEP, _LARGEST = 16, 4096
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from components.errors import ConfigError
+from components.networks.classification.models import build, torchvision_names
 from components.networks.detection.csp import Convolution
 from components.networks.detection.points import STRIDES
-from components.networks.models import build, torchvision_names
 
 _PROBE_SIDE = 2 * STRIDES[-1]
 

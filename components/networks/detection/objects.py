@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from components.networks.geometry import Motion, resample_boxes, take_boxes
-from components.networks.mixing import Mixing, Mosaic
+from components.augmentation.geometry import Motion, resample_boxes, take_boxes
+from components.augmentation.mixing import Mixing, Mosaic
 
 #: An object of which a cut leaves less than this share of its area, or less than so many pixels of a side, is dropped.
 LEAST_SHARE, LEAST_SIDE = 0.2, 2.0

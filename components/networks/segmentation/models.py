@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from components.errors import ConfigError, unknown_name
-from components.networks.models import fit_first_convolution
+from components.networks.first_layer import fit_first_convolution
 from components.networks.segmentation.unet import unet
 
 OWN = {"unet": unet}

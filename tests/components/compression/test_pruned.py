@@ -13,7 +13,7 @@ from components.compression.pruned import _gradients, check_convolutional, outpu
 from components.datasets.composed import scenes
 from components.datasets.prepared import PreparedSplit
 from components.errors import InputError
-from components.networks.models import build
+from components.networks.classification.models import build
 from components.networks.structure import structure_of
 from components.protocols import Context
 from components.protocols import plugin as find_plugin

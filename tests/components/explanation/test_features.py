@@ -4,7 +4,7 @@ from torch import nn
 
 from components.errors import InputError
 from components.explanation.features import last_feature_layer
-from components.networks.models import build
+from components.networks.classification.models import build
 
 IMAGES = torch.rand(1, 1, 16, 16)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from components.errors import DataError
-from components.networks.models import build
+from components.networks.classification.models import build
 from components.networks.structure import apply_structure, structure_of
 
 

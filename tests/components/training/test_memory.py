@@ -11,7 +11,7 @@ SCRIPT = """
 import resource
 from pathlib import Path
 import torch
-from components.networks.small import resnet9
+from components.networks.classification.small import resnet9
 from components.training.memory import kept_memory
 
 network, images = resnet9(10, 3, 8), torch.rand(64, 3, 32, 32)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from components.errors import ConfigError
-from components.networks.models import build
+from components.networks.classification.models import build
 from components.records import Preprocess
 from components.training.multiply_adds import multiply_adds
 from components.training.options import FitOptions

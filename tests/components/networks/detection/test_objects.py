@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.augmentation.mixing import Mixing, draw_mosaic, mosaic_masks
 from components.networks.detection.objects import Objects, in_mosaic, mixed
-from components.networks.mixing import Mixing, draw_mosaic, mosaic_masks
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from components.augmentation.colour import grey
+from components.augmentation.geometry import resample, uniform
 from components.datasets.policy import Policy
-from components.networks.colour import grey
-from components.networks.geometry import resample, uniform
 
 _NUM_BINS = 31
 Operation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -6,8 +6,8 @@ import math
 
 import torch
 
+from components.augmentation.geometry import uniform
 from components.datasets.policy import Policy
-from components.networks.geometry import uniform
 
 #: Rec. 601 luma, as `torchvision.transforms.functional.rgb_to_grayscale`.
 LUMA = (0.299, 0.587, 0.114)

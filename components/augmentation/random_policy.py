@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import torch
 
+from components.augmentation.automatic import automatic
+from components.augmentation.colour import erase, jitter, to_float
+from components.augmentation.geometry import Motion, draw_motion, resample, take
 from components.datasets.policy import Policy
 from components.errors import ConfigError
-from components.networks.automatic import automatic
-from components.networks.colour import erase, jitter, to_float
-from components.networks.geometry import Motion, draw_motion, resample, take
 
 __all__ = ["augment", "augment_and_tell", "refuse", "scaled", "to_float", "unmixed"]
 

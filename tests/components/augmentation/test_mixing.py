@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.augmentation.mixing import Mosaic, draw_mosaic, mix, mosaic_images, mosaic_masks, paste_classes
 from components.datasets.composed import scenes
 from components.datasets.policy import Policy
-from components.networks.mixing import Mosaic, draw_mosaic, mix, mosaic_images, mosaic_masks, paste_classes
 
 IGNORE = 255
 

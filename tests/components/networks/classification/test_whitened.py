@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from components.networks.whitened import Decorrelated, FastBias, WhitenedVGG, whitened_vgg
+from components.networks.classification.whitened import Decorrelated, FastBias, WhitenedVGG, whitened_vgg
 
 
 @pytest.mark.parametrize("channels", [1, 3])

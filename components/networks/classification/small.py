@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from components.networks.whitened import whitened_vgg
+from components.networks.classification.whitened import whitened_vgg
 
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -11,7 +11,8 @@ from typing import Any, cast
 from torch import nn
 
 from components.errors import ConfigError, unknown_name
-from components.networks.small import NETWORKS
+from components.networks.classification.small import NETWORKS
+from components.networks.first_layer import fit_first_convolution
 
 
 @cache
@@ -79,27 +80,7 @@ def _torchvision_model(name: str, num_classes: int, channels: int, size_hw: tupl
     return model
 
 
-def fit_first_convolution(model: nn.Module, channels: int) -> None:
-    """Replace the first convolution by one for images of `channels` channels, in place; its weights are new."""
-    name, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
-    fitted = nn.Conv2d(
-        channels,
-        first.out_channels,
-        cast(Any, first.kernel_size),
-        stride=cast(Any, first.stride),
-        padding=cast(Any, first.padding),
-        dilation=cast(Any, first.dilation),
-        bias=first.bias is not None,
-    )
-    model.set_submodule(name, fitted)
-
-
 def head_names(model: nn.Module) -> list[str]:
     """Return the names of the parameters of the classification head: the last module that has any."""
     head = [name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))][-1]
     return [f"{head}.{name}" for name, _ in model.get_submodule(head).named_parameters(recurse=False)]
-
-
-def first_convolution(model: nn.Module) -> str:
-    """Return the name of the weight of the first convolution."""
-    return next(f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Conv2d))

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.augmentation.geometry import move_masks
+from components.augmentation.random_policy import augment_and_tell, to_float
 from components.datasets.composed import scenes
 from components.datasets.policy import Policy
-from components.networks.augmentation import augment_and_tell, to_float
 from components.networks.detection.objects import Objects, moved
-from components.networks.geometry import move_masks
 
 POLICIES = {
     "flips": Policy(horizontal_flip=0.5, vertical_flip=0.5),

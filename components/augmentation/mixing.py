@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from components.augmentation.colour import boxes, to_float
+from components.augmentation.geometry import uniform
 from components.datasets.policy import Policy
-from components.networks.colour import boxes, to_float
-from components.networks.geometry import uniform
 
 #: A mosaic's centre lies in the middle half of both sides; its images are shrunk by half at most.
 _CENTRE, _LEAST_SCALE = (0.25, 0.75), 0.5

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from components.augmentation.random_policy import augment, refuse, scaled, to_float, unmixed
 from components.datasets.policy import Policy
 from components.errors import ConfigError
-from components.networks.augmentation import augment, refuse, scaled, to_float, unmixed
 
 POLICIES = {
     "flips": Policy(horizontal_flip=0.5, vertical_flip=0.5),

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from components.errors import ConfigError
-from components.networks.models import build, first_convolution, head_names, model_names
+from components.networks.classification.models import build, head_names, model_names
+from components.networks.first_layer import first_convolution
 
 
 @pytest.mark.parametrize(
