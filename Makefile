@@ -30,7 +30,7 @@ demo: setup  ## data changes, a model earns its place, bad data does not
 test: check  ## every check: format, lint, types, imports, tests
 
 check: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff format --check .

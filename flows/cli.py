@@ -45,7 +45,7 @@ def init_project(
         str | None, typer.Option("--from", help="Your images, as darkroom data import takes them. [default: handwritten digits]", metavar="SOURCE")
     ] = None,
 ) -> None:
-    """Make a project that runs at once: data, params.yaml, dvc.yaml, git and DVC.
+    """Make a project that runs at once, in a folder of its own.
 
     Then: cd DIR; darkroom run.
     """

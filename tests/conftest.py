@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -31,6 +32,17 @@ def private_caches(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("caches")
     os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "dvc")
     os.environ["PREFECT_HOME"] = str(folder / "prefect")
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Leave our loggers as they were: a command that runs inside a test tells its lines at the terminal, and the next test hears none."""
+    loggers = [logging.getLogger(name) for name in ("components", "flows")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
