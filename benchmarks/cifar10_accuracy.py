@@ -24,6 +24,8 @@ from components.training.model_files import load_model
 
 LONG = True
 SEEDS, TARGET, LARGEST_LOSS = (0, 1, 2), 0.90, 0.003
+#: Of fine-tuning, each from the weights that the one before left.
+_NUM_ROUNDS = 2
 
 
 def trained(precision: str, seed: int) -> Path:
@@ -41,8 +43,13 @@ def trained(precision: str, seed: int) -> Path:
         if not (first / "summary.json").is_file():
             config = section_of(cifar10.PARAMS, TrainConfig).model_copy(update=changes)
             train(config, cifar10.TASK, data, start, first, Context(scratch=scratch / first.name))
-        tuning = section_of(cifar10.PARAMS, FinetuneConfig).model_copy(update=changes)
-        finetune(tuning, cifar10.TASK, data, first, out, Context(scratch=scratch / out.name))
+        model = first
+        for number in range(_NUM_ROUNDS):
+            tuned = out if number == _NUM_ROUNDS - 1 else out.with_name(f"{out.name}-tuned-{number}")
+            if not (tuned / "summary.json").is_file():
+                tuning = section_of(cifar10.PARAMS, FinetuneConfig).model_copy(update=changes | {"seed": seed + number})
+                finetune(tuning, cifar10.TASK, data, model, tuned, Context(scratch=scratch / tuned.name))
+            model = tuned
     return out
 
 

@@ -29,6 +29,7 @@ class FinetuneConfig(LoopOptions, Section):
     lr_backbone: float = Field(default=1e-4, gt=0, le=100, description="of all others")
     unfreeze_epochs: int = Field(default=0, ge=0, description="the backbone joins in as many parts, one an epoch after the first; 0: at once")
     policy_strength: float = Field(default=0.5, ge=0, le=1, description="how much of the random policy stays; 1: all")
+    policy: Policy | None = Field(default=None, description="a random policy of its own, as it is; null: augment.policy at policy_strength")
 
     @model_validator(mode="after")
     def _all_thaw(self) -> Self:
@@ -76,7 +77,7 @@ def finetune(config: FinetuneConfig, task: TaskConfig, data: Path, model: Path, 
         out,
         Problem.of(network, spec, prepared),
         config.fit_options(),
-        scaled(Policy.model_validate(prepared.policy), config.policy_strength),
+        config.policy or scaled(Policy.model_validate(prepared.policy), config.policy_strength),
         context=context,
         loaded="the trained model",
         description=f"finetune {spec.model}",

@@ -47,6 +47,14 @@ def test_gradual_unfreezing_learns(prepared_digits: Path, trained_digits: Path, 
     assert finetune(config, TASK, prepared_digits, trained_digits, tmp_path / "out", Context()).num_epochs == 2
 
 
+def test_a_random_policy_of_its_own_takes_the_place_of_augments(prepared_digits: Path, trained_digits: Path, tmp_path: Path) -> None:
+    config = section_of({"finetune": {"epochs": 1, "policy": {"mosaic": 0.5}}}, FinetuneConfig)
+    with pytest.raises(ConfigError, match=r"policy\.mosaic"):  # which labels cannot follow
+        finetune(config, TASK, prepared_digits, trained_digits, tmp_path / "out", Context())
+    with pytest.raises(ConfigError, match=r"finetune\.policy\.erasing: found 2"):
+        section_of({"finetune": {"policy": {"erasing": 2.0}}}, FinetuneConfig)
+
+
 def test_more_parts_than_epochs_are_refused() -> None:
     with pytest.raises(ConfigError, match="a part would never learn"):
         section_of({"finetune": {"epochs": 2, "unfreeze_epochs": 2}}, FinetuneConfig)
