@@ -35,7 +35,7 @@ def jpegs() -> Path:
             raise DataError(f"{archive} not found: the measures of training need the real images of CIFAR-10")
         partial = FOLDER / "images.partial"
         with tarfile.open(archive) as tar:
-            tar.extractall(partial, filter="data")
+            tar.extractall(partial)
         partial.rename(folder)
     return folder
 

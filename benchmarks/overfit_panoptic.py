@@ -42,7 +42,7 @@ def rows() -> list[Row]:
         raise DataError(f"{archive} not found: this measure needs the real images")
     shutil.rmtree(folder, ignore_errors=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(folder / "source", [member for member in tar if member.name.startswith(_FILES)], filter="data")
+        tar.extractall(folder / "source", [member for member in tar if member.name.startswith(_FILES)])
     sections = read_params(Path(__file__).with_suffix(".yaml"))
     task = section_of(sections, TaskConfig)
     import_dataset(str(folder / "source"), "coco", folder, format="coco", task=task.name)

@@ -68,7 +68,7 @@ def learnt(name: str, params: Path, sides: Callable[[pd.DataFrame], pd.Series[An
     folder, sections = FOLDER / name, read_params(params)
     shutil.rmtree(folder, ignore_errors=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(folder / "source", [member for member in tar if member.name.startswith(only)], filter="data")
+        tar.extractall(folder / "source", [member for member in tar if member.name.startswith(only)])
     task = section_of(sections, TaskConfig)
     import_dataset(str(folder / "source"), name, folder / "data", format=format, task=task.name)
     data, model = folder / "data" / name, folder / "model"

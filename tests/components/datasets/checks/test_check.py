@@ -152,7 +152,7 @@ def test_the_two_boxes_without_an_area_of_bccd_are_found(shared_data: Path, tmp_
     from components.datasets.importing import import_dataset
 
     with tarfile.open(shared_data / "bccd.tar") as tar:
-        tar.extractall(tmp_path, filter="data")
+        tar.extractall(tmp_path)
     import_dataset(str(tmp_path / "BCCD"), "bccd", tmp_path / "data", format="voc")
     findings = check(ValidateConfig(), tmp_path / "data/bccd", tmp_path / "report")
     assert outcome(findings, "empty_boxes").broken.to_dict("records") == [

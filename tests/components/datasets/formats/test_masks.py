@@ -107,9 +107,7 @@ def test_a_wrong_table_is_refused(tmp_path: Path, name: str, table: bytes) -> No
 @pytest.mark.shared_data
 def test_the_membranes(shared_data: Path, tmp_path: Path) -> None:
     with tarfile.open(shared_data / "membrane.tar") as tar:
-        tar.extractall(
-            tmp_path / "source", [member for member in tar if "/train/image" in member.name or "/train/label" in member.name], filter="data"
-        )
+        tar.extractall(tmp_path / "source", [member for member in tar if "/train/image" in member.name or "/train/label" in member.name])
     summary = import_dataset(str(tmp_path / "source"), "membrane", tmp_path / "data")
     assert (summary.num_images, summary.quarantined) == (30, [])
     with Dataset.of_folder(tmp_path / "data/membrane") as dataset:

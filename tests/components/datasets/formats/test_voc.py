@@ -113,7 +113,7 @@ def test_a_source_without_xml_is_refused(tmp_path: Path) -> None:
 @pytest.mark.shared_data
 def test_every_cell_of_bccd_is_there(shared_data: Path, tmp_path: Path) -> None:
     with tarfile.open(shared_data / "bccd.tar") as tar:
-        tar.extractall(tmp_path / "source", filter="data")
+        tar.extractall(tmp_path / "source")
     summary = import_dataset(str(tmp_path / "source"), "bccd", tmp_path / "data")
     assert summary.class_counts == {"Platelets": 361, "RBC": 4155, "WBC": 372}
     assert (summary.num_images, summary.quarantined) == (364, [])

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -128,9 +129,17 @@ def test_what_another_dataset_needs_stays_and_is_told(album: Path) -> None:
 def test_what_stages_made_of_the_images_goes_and_what_they_made_of_others_stays(album: Path, tmp_path: Path) -> None:
     copy = "import shutil; shutil.copytree('{0}', '{1}')"
     stages = {
-        "prepare": {"cmd": f'python -c "{copy.format("data/pets/shards", "data/training")}"', "deps": ["data/pets"], "outs": ["data/training"]},
-        "report": {"cmd": f'python -c "{copy.format("data/training", "reports/page")}"', "deps": ["data/training"], "outs": ["reports/page"]},
-        "other": {"cmd": "python -c \"open('data/other', 'w').write('x')\"", "outs": ["data/other"]},
+        "prepare": {
+            "cmd": f'{sys.executable} -c "{copy.format("data/pets/shards", "data/training")}"',
+            "deps": ["data/pets"],
+            "outs": ["data/training"],
+        },
+        "report": {
+            "cmd": f'{sys.executable} -c "{copy.format("data/training", "reports/page")}"',
+            "deps": ["data/training"],
+            "outs": ["reports/page"],
+        },
+        "other": {"cmd": f"{sys.executable} -c \"open('data/other', 'w').write('x')\"", "outs": ["data/other"]},
     }
     (album / "dvc.yaml").write_text(json.dumps({"stages": stages}))
     pull(album, "pets@v1.0.0")
