@@ -1,4 +1,4 @@
-"""The seams of Darkroom. One file that fits a seam adds one thing.
+"""The seams of Darkroom, all in this one file, which is the one to read first. One file elsewhere that fits a seam adds one thing.
 
 | seam            | one file gives                                 | found by                               |
 | --------------- | ---------------------------------------------- | -------------------------------------- |

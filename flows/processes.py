@@ -181,7 +181,7 @@ def _serve(connection: Connection, preload: Sequence[str]) -> None:
         importlib.import_module("components.__main__").let_threads_sleep()
         for module in preload:
             importlib.import_module(module)
-    except Exception:
+    except Exception:  # whatever stops an import: told with the first request, which has somebody who listens
         failed = traceback.format_exc()
     gc.collect()
     gc.freeze()  # the collector would touch, and so copy, every page that children share
