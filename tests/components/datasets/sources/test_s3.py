@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -51,7 +51,10 @@ def photos(s3_bucket: str) -> str:
 
 
 class _Flaky(ThreadingHTTPServer):
-    """A proxy before the S3 server: each GET of an object fails `failures` times, in turn by 500, 503, a cut body and silence."""
+    """A proxy before the S3 server: each GET of an object fails `failures` times, in turn by 500, 503, a cut body and silence.
+
+    Of all objects `most` are answered; who asks for more waits until the server is closed.
+    """
 
     daemon_threads = True
     ways = ("500", "503", "cut", "silent")
@@ -60,9 +63,9 @@ class _Flaky(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _FlakyHandler)
         self.upstream, self.failures = upstream, failures
         self.asked: dict[str, int] = {}
-        self.answered: list[str] = []
+        self.answered, self.most = 0, 10**6
+        self.closed = threading.Event()
         self.lock = threading.Lock()
-        self.before: Callable[[int], None] = lambda _count: None
 
 
 class _FlakyHandler(BaseHTTPRequestHandler):
@@ -75,7 +78,8 @@ class _FlakyHandler(BaseHTTPRequestHandler):
     def _forward(self) -> None:
         server = self.server
         way = None
-        if self.command == "GET" and self.path.partition("?")[0].endswith(".png"):
+        is_object = self.command == "GET" and self.path.partition("?")[0].endswith(".png")
+        if is_object:
             with server.lock:
                 count = server.asked[self.path] = server.asked.get(self.path, 0) + 1
             if count <= server.failures:
@@ -88,6 +92,14 @@ class _FlakyHandler(BaseHTTPRequestHandler):
             time.sleep(1.5)
             self.close_connection = True
             return
+        if is_object:
+            with server.lock:
+                server.answered += 1
+                too_many = server.answered > server.most
+            if too_many:
+                server.closed.wait()
+                self.close_connection = True
+                return
         length = int(self.headers.get("Content-Length") or 0)
         request = urllib.request.Request(server.upstream + self.path, self.rfile.read(length) if length else None, method=self.command)
         for name, value in self.headers.items():
@@ -102,10 +114,6 @@ class _FlakyHandler(BaseHTTPRequestHandler):
             self._answer(status, headers, body, cut=len(body) // 2)
             return
         self._answer(status, headers, body)
-        if self.path.endswith(".png") and status == 200:
-            with server.lock:
-                server.answered.append(self.path)
-            server.before(len(server.answered))
 
     do_GET = do_PUT = do_HEAD = do_POST = _forward  # noqa: N815
 
@@ -128,6 +136,7 @@ def flaky(photos: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.setattr(storage_s3, "READ_TIMEOUT_S", 1.0)
     yield server
+    server.closed.set()
     server.shutdown()
     server.server_close()
 
@@ -160,37 +169,36 @@ def test_a_server_that_keeps_failing_is_transient_and_leaves_the_version_before(
     assert not list((tmp_path / "data").iterdir())
 
 
-def test_a_killed_import_goes_on_where_it_was(photos: str, flaky: _Flaky, s3_server: str, tmp_path: Path) -> None:
-    flaky.failures = 0
-    reached = threading.Event()
-
-    def hold(count: int) -> None:
-        if count >= 20:
-            reached.set()
-            time.sleep(0.3)
-
-    flaky.before = hold
+def test_a_killed_import_goes_on_where_it_was(photos: str, flaky: _Flaky, s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    flaky.failures, flaky.most = 0, 20
     code = f"from components.datasets.importing import import_dataset; from pathlib import Path; import_dataset({photos!r}, 'pets', Path('data'))"
     process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])})
-    assert reached.wait(30)
+    deadline = time.monotonic() + 120
+    while len(kept := _kept()) < flaky.most and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = {path.name for path in s3.SCRATCH.rglob("*") if path.is_file() and path.suffix != ".partial"}
-    assert len(kept) >= 15
-    flaky.before = lambda _count: None
-    time.sleep(0.5)
-    before = len(flaky.answered)
-    changed = boto3.client("s3", endpoint_url=s3_server)
+    assert len(kept) == flaky.most
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    changed = boto3.client("s3")
     bucket, _, prefix = photos.removeprefix("s3://").partition("/")
     changed.put_object(Bucket=bucket, Key=f"{prefix}/cat/01.png", Body=_png(99))
+    read: list[str] = []
+    get = storage_s3.S3Store.get
+    monkeypatch.setattr(storage_s3.S3Store, "get", lambda store, key: (read.append(key), get(store, key))[1])
     summary = import_dataset(photos, "pets", tmp_path / "data")
     assert summary.num_images == NUM_IMAGES
-    assert len(flaky.answered) - before <= NUM_IMAGES - len(kept) + 1, "only what was missing, and what has changed, was read"
+    assert len(read) == len(set(read)) <= NUM_IMAGES - len(kept) + 1, "only what was missing, and what has changed, was read"
+    assert "cat/01.png" in read
     first = read_manifest(tmp_path / "data/pets").iloc[0]
     with ShardReader(tmp_path / "data/pets") as shards:
         assert (first["image_id"], shards.read(first["shard"], first["offset"], first["length"])) == ("cat/01.png", _png(99))
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["pets"], "what the killed import left is gone"
     assert not list(s3.SCRATCH.iterdir())
+
+
+def _kept() -> list[Path]:
+    return [path for path in s3.SCRATCH.rglob("*") if path.is_file() and path.suffix != ".partial"]
 
 
 def test_credentials_are_in_no_log_and_no_error(
