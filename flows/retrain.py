@@ -127,7 +127,7 @@ def _stages(shop: Workshop, options: Options, account: Account) -> None:
     stages = pipeline.stages(options.until)
     coming = pipeline.out_of_date(stages)
     if starting.wants_champion(project) and "train" in {stage.addressing for stage in coming}:
-        starting.write_start(project, account.home, model_name(project))
+        starting.start_from_champion(project, account.home, model_name(project))
         coming = pipeline.out_of_date(stages)
     if coming:
         if warm(project, coming):

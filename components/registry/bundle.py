@@ -170,11 +170,19 @@ def _verify_inside(path: Path, spec: ModelSpec) -> None:
 
 
 def write_training_images(project: Path, out: Path) -> None:
-    """Write the list of the images that the weights were learnt from (train) or chosen by (val), those of the start model included."""
+    """Write the list of the images that the weights were learnt from (train) or chosen by (val).
+
+    Where training started from a registered model, the images that it knows are among them.
+
+    Raises:
+        DataError: Nothing says which images the model knows that training started from.
+    """
     prepared = Prepared.open(project / "data" / "training")
     rows = {(row.image_id, row.sha256): side for side in ("train", "val") for row in prepared.split(side).rows.itertuples()}
-    inherited = project / "models" / "start" / TRAINING_IMAGES
-    if inherited.exists():
+    if (read_params(project / "params.yaml").get("train") or {}).get("init") == "registered":
+        inherited = project / "models" / "start" / TRAINING_IMAGES
+        if not inherited.is_file():
+            raise DataError(f"{inherited} not found: it lists the images that the start weights know. Delete {inherited.parent} and run again")
         for row in pq.read_table(inherited).to_pylist():
             rows.setdefault((row["image_id"], row["sha256"]), row["split"])
     ordered = sorted((image_id, sha256, side) for (image_id, sha256), side in rows.items())

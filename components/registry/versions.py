@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import InputError, unknown_name
-from components.files import explaining_full_disk
-from components.registry.bundle import RECORD, TRAINING_IMAGES, verify
+from components.files import explaining_full_disk, replacing
+from components.registry.bundle import RECORD, SOURCE_FILES, TRAINING_IMAGES, verify
 from components.registry.session import open_registry
 
 DIGEST_TAG = "darkroom.digest"
@@ -127,18 +127,23 @@ def _download(version: Version, folder: Path) -> None:
 
 
 def write_start(home: Path, ref: str, out: Path) -> Version:
-    """Write a registered version's weights to `out`, where `train.init: registered` looks for them.
+    """Write a registered version's weights to `out`, where `train.init: registered` looks for them, and the list of the images that they know.
 
     Args:
         home: The `.darkroom` folder.
         ref: NAME/V or NAME@ALIAS; the alias is resolved now, so that the stage depends on a version.
-        out: models/start.
+        out: models/start; left alone if it holds this version already.
     """
     with open_registry(home) as client:
         version = resolve(client, ref)
         bundle = bundle_of(home, version)
-    out.mkdir(parents=True, exist_ok=True)
-    for file in (bundle / "source" / "weights.safetensors", bundle / "source" / "spec.json", bundle / TRAINING_IMAGES):
-        shutil.copyfile(file, out / file.name)
-    (out / "start.json").write_text(json.dumps({"source": f"models:/{version.ref}"}) + "\n", encoding="utf-8")
+    start, told = out / "start.json", json.dumps({"source": f"models:/{version.ref}"}) + "\n"
+    files = [*(bundle / "source" / name for name in SOURCE_FILES), bundle / TRAINING_IMAGES]
+    if all((out / file.name).is_file() for file in files) and start.is_file() and start.read_text(encoding="utf-8") == told:
+        return version
+    with replacing(out) as partial:
+        partial.mkdir()
+        for file in files:
+            shutil.copyfile(file, partial / file.name)
+        (partial / start.name).write_text(told, encoding="utf-8")
     return version

@@ -8,8 +8,9 @@ import components
 from components.errors import ConfigError, DataError, GateRefused, InputError, TransientError
 from components.git import git
 from components.records import BundleRecord, ExportRecord
+from components.registry.bundle import TRAINING_IMAGES, training_images
 from components.registry.lineage import Lineage
-from components.registry.versions import fetch_bundle, resolve, versions
+from components.registry.versions import fetch_bundle, resolve, versions, write_start
 from components.tracking import runs
 from components.tracking.positions import mlflow_run_id
 from components.tracking.shipping import ship_pending
@@ -134,19 +135,22 @@ def test_names_that_do_not_exist_are_answered_with_those_that_do(project: Projec
         fetch_bundle(project.home, "toy")
 
 
-def test_the_start_of_the_next_training_carries_its_training_images(project: Project) -> None:
-    from components.registry.bundle import training_images
-    from components.registry.versions import write_start
-
+def test_a_training_that_did_not_start_from_the_champion_does_not_know_its_images(project: Project) -> None:
+    start = project.root / "models" / "start"
     project.train(accuracy=0.9)
-    known = training_images(project.register().bundle)
-    write_start(project.home, "toy@challenger", project.root / "models" / "start")
-    assert '"models:/toy/1"' in (project.root / "models" / "start" / "start.json").read_text()
+    project.register()
+    write_start(project.home, "toy@challenger", start)
     project.set_sides(lambda number: "train" if number % 3 == 0 else "test")
     project.train(accuracy=0.8)
-    later = training_images(project.register().bundle)
-    assert set(known) < set(later)
-    assert not Path(project.root / "models" / "start" / "bundle.json").exists()
+    anew = training_images(project.register().bundle)
+    assert set(anew.values()) == {"train"}
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace("train: {", "train: {init: registered, "))
+    (start / TRAINING_IMAGES).unlink()
+    with pytest.raises(DataError, match="lists the images that the start weights know"):
+        project.register()
+    write_start(project.home, "toy/1", start)  # it puts back what is missing
+    assert set(anew) < set(training_images(project.register().bundle))
 
 
 def test_a_full_disk_is_explained_and_leaves_nothing_half_done(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
