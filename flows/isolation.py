@@ -16,6 +16,7 @@ from pathlib import Path
 from components.dvc_repo import opened
 from components.errors import ConfigError
 from components.git import git
+from flows.lock import is_locked
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +69,12 @@ def remove(project: Path, place: Path) -> None:
 
 
 def prune(project: Path) -> None:
-    """Take away the worktrees of runs that failed or died, the newest few excepted."""
+    """Take away the worktrees of runs that failed or died, the newest few excepted; those in which a run is at work stay."""
     root = project / ".darkroom" / "runs"
     places = sorted((path for path in root.glob("*") if (path / ".git").exists()), key=lambda path: path.stat().st_mtime)
     for place in places[:-_KEPT_FAILED]:
-        remove(project, place)
+        if not is_locked(place):
+            remove(project, place)
 
 
 def save_experiment(place: Path, name: str) -> str:

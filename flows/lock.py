@@ -48,13 +48,19 @@ def refuse_if_locked(project: Path, wait: bool) -> None:
     Raises:
         TransientError: Another run is at work, and `wait` is false.
     """
-    lock, owner = _files(project)
+    if not wait and is_locked(project):
+        raise _refusal(_files(project)[1])
+
+
+def is_locked(project: Path) -> bool:
+    """Tell whether a run is at work in a checkout."""
+    lock, _ = _files(project)
     try:
         lock.acquire(timeout=0)
-        lock.release()
     except Timeout:
-        if not wait:
-            raise _refusal(owner) from None
+        return True
+    lock.release()
+    return False
 
 
 def _files(project: Path) -> tuple[FileLock, Path]:

@@ -8,6 +8,7 @@ import pytest
 from components.errors import ConfigError
 from components.git import git
 from flows.isolation import Unfinished, save_experiment, worktree
+from flows.lock import checkout_lock
 from tests.flows.conftest import commit
 from tests.flows.test_pipeline import run_all
 
@@ -41,6 +42,14 @@ def test_the_worktrees_of_failed_runs_stay_but_not_for_ever(project: Path) -> No
         with pytest.raises(Unfinished), worktree(project, f"run-{number}"):
             raise Unfinished
     assert sorted(path.name for path in (project / ".darkroom" / "runs").iterdir()) == ["run-1", "run-2", "run-3", "run-4"]
+
+
+def test_a_worktree_in_which_a_run_is_at_work_stays_however_many_failed_since(project: Path) -> None:
+    with worktree(project, "long") as place, checkout_lock(place, wait=False):
+        for number in range(4):
+            with pytest.raises(Unfinished), worktree(project, f"run-{number}"):
+                raise Unfinished
+        assert (place / "dvc.yaml").exists()
 
 
 def test_no_commit_is_told(project: Path) -> None:
