@@ -27,6 +27,7 @@ def import_(
     version: Annotated[str | None, typer.Option(help="The version this is. [default: 1.0.0, or as it was]")] = None,
     append: Annotated[bool, typer.Option("--append", help="Add to the dataset of that name; known images may be relabelled.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of the dataset of that name.")] = False,
+    ray: Annotated[str | None, typer.Option(help="Read and write the images on a Ray cluster.", metavar="ADDRESS")] = None,
 ) -> None:
     """Bring a labelled dataset in, tracked by DVC.
 
@@ -34,7 +35,7 @@ def import_(
     """
     from flows.data_commands import import_data
 
-    print(import_data(Path.cwd(), source, name, format_, task, version, append, replace))
+    print(import_data(Path.cwd(), source, name, format_, task, version, append, replace, ray_address=ray))
 
 
 @data.command()

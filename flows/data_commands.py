@@ -17,7 +17,16 @@ MOST_SHOWN = 12
 
 
 def import_data(
-    project: Path, source: str, name: str | None, format_: str | None, task: str | None, version: str | None, append: bool, replace: bool
+    project: Path,
+    source: str,
+    name: str | None,
+    format_: str | None,
+    task: str | None,
+    version: str | None,
+    append: bool,
+    replace: bool,
+    *,
+    ray_address: str | None = None,
 ) -> str:
     """Import a dataset into data/NAME, track it with DVC, and return what to do next."""
     from components.datasets.importing import ImportConfig, import_dataset
@@ -43,6 +52,7 @@ def import_data(
             mode="append" if append else "replace" if replace else "new",
             config=section_of(params, ImportConfig),
             quarantine=project / quarantine,
+            ray_address=ray_address,
         )
         track(project, f"data/{name}")
     lines = [f"data/{name} {summary.version}: {summary.num_images:,} images{_counts_text(summary)}"]

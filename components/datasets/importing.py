@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +14,9 @@ from pydantic import Field
 from components.config import Section
 from components.datasets.locks import writing
 from components.datasets.manifest import DatasetInfo, read_dataset
+from components.datasets.parts import written_on_cluster
+from components.datasets.reading import Images
+from components.datasets.rows import Part
 from components.datasets.sources import open_source
 from components.datasets.writing import (
     Mode,
@@ -20,12 +25,13 @@ from components.datasets.writing import (
     check_letters,
     check_name,
     clear_remains,
+    parts_folder,
     remapped_masks,
     write_dataset,
 )
 from components.errors import ConfigError, DataError, InputError
 from components.files import replacing, spreadsheet_safe
-from components.protocols import DatasetFormat, Quarantined, Source, plugin, plugin_names
+from components.protocols import DatasetFormat, ImportedImage, Quarantined, Source, plugin, plugin_names
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +57,7 @@ def import_dataset(
     mode: Mode = "new",
     config: ImportConfig | None = None,
     quarantine: Path | None = None,
+    ray_address: str | None = None,
 ) -> WriteSummary:
     """Read a foreign layout into `root/name`.
 
@@ -64,12 +71,16 @@ def import_dataset(
         mode: Whether the name has to be free, or is added to, or replaced.
         config: The section `import` of params.yaml.
         quarantine: Where to write image_id, reason of what could not be taken, as CSV; written when the import is refused, too.
+        ray_address: A Ray cluster whose nodes read the images and write the shards; they and this machine see `source` and `root` by the same
+            paths. Not with `append`. None: this machine.
 
     Raises:
         InputError: The name is taken or reserved, the format unknown, the source not of that format, or too much of it cannot be taken.
             Nothing was changed.
         TransientError: Another process writes the dataset, or the source does not answer.
     """
+    if ray_address and mode == "append":
+        raise ConfigError("--ray and --append were both said; import with --ray under another name, then `darkroom data merge` the two")
     config = config or ImportConfig()
     check_letters(name, root)
     with writing(root / name):
@@ -87,13 +98,17 @@ def import_dataset(
             f"{source} lists {reading.total:,} images; expected at most import.max_images = {config.max_images:,}. Raise it, or import in parts"
         )
     root.mkdir(parents=True, exist_ok=True)
-    with writing(root / name):
-        images = reading.images
-        if mode == "append":
-            old = read_dataset(root / name)
-            version = version or old.version
-            images = remapped_masks(images, reading.classes, [*old.classes, *(given for given in reading.classes if given not in old.classes)])
-        info = DatasetInfo(name=name, version=version or "1.0.0", task=reading.task, classes=reading.classes)
+    with writing(root / name), ExitStack() as stack:
+        old = read_dataset(root / name) if mode == "append" else None
+        info = DatasetInfo(name=name, version=version or (old.version if old else "1.0.0"), task=reading.task, classes=reading.classes)
+        images: Iterable[ImportedImage | Quarantined | Part] = reading.images
+        if old:
+            grown = [*old.classes, *(given for given in reading.classes if given not in old.classes)]
+            images = remapped_masks(reading.images, reading.classes, grown)
+        elif ray_address:
+            if not isinstance(reading.images, Images):
+                raise ConfigError(f"--ray: {source} has no files that the nodes of a cluster could read; import it without")
+            images = written_on_cluster(reading.images, info, stack.enter_context(parts_folder(root / name)), ray_address)
         try:
             summary = write_dataset(images, info, root, mode, reading.total, max_bad=config.max_bad)
         except TooMuchQuarantined as error:

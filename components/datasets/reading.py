@@ -118,21 +118,36 @@ class Files:
         return found[0]
 
 
-def read_images(source: Source, entries: Sequence[Entry]) -> Iterator[ImportedImage | Quarantined]:
-    """Yield the images of `entries` in order; what cannot be read is quarantined with the reason."""
-    for entry, content in zip(entries, source.read_many(entry.file for entry in entries), strict=True):
-        try:
-            image = _image_of(entry, content)
-        except DataError as error:
-            yield Quarantined(entry.image_id or entry.file, str(error))
-            continue
-        yield image
+@dataclass(frozen=True)
+class Images:
+    """The images of `entries` in order, read as they are asked for, and then what is lost; what cannot be read is quarantined with the reason.
+
+    Attributes:
+        source: Where the files are.
+        entries: What annotations say.
+        lost: For example annotations that have no image.
+    """
+
+    source: Source
+    entries: Sequence[Entry]
+    lost: tuple[Iterable[Quarantined], ...] = ()
+
+    def __iter__(self) -> Iterator[ImportedImage | Quarantined]:
+        """Yield them."""
+        for entry, content in zip(self.entries, self.source.read_many(entry.file for entry in self.entries), strict=True):
+            try:
+                image = _image_of(entry, content)
+            except DataError as error:
+                yield Quarantined(entry.image_id or entry.file, str(error))
+                continue
+            yield image
+        for part in self.lost:
+            yield from part
 
 
-def chained(*parts: Iterable[ImportedImage | Quarantined]) -> Iterator[ImportedImage | Quarantined]:
-    """Yield the parts one after another: the images, then for example annotations that have none."""
-    for part in parts:
-        yield from part
+def read_images(source: Source, entries: Sequence[Entry], *lost: Iterable[Quarantined]) -> Images:
+    """Return the images of `entries` as they are asked for, then what is lost."""
+    return Images(source, entries, lost)
 
 
 def _image_of(entry: Entry, content: bytes | DataError) -> ImportedImage:

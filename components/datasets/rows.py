@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pyarrow as pa
 
 from components.datasets.annotations import IGNORE, MAX_MASK_CLASSES, mask_png
 from components.datasets.headers import Header, header_of
-from components.datasets.manifest import ANNOTATIONS, COLUMNS, DatasetInfo
+from components.datasets.manifest import ANNOTATIONS, COLUMNS, SHARDS, DatasetInfo
 from components.datasets.shards import ShardWriter
 from components.datasets.sources.names import leads_outside
 from components.errors import DataError
@@ -22,6 +24,26 @@ _NO_METADATA = {*_GIVEN_BY_THE_BYTES, *ANNOTATIONS}
 #: As many rows are held as Python objects, about 2 KB each.
 _CHUNK = 20_000
 _NO_MASK = dict.fromkeys(("mask_shard", "mask_offset", "mask_length"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images that another process has taken in.
+
+    Attributes:
+        folder: Where it has written their bytes, in shards; on the file system of the dataset that they become part of.
+        table: Their rows; None: all are quarantined.
+        quarantined: What it could not take.
+    """
+
+    folder: Path
+    table: pa.Table | None
+    quarantined: list[Quarantined]
+
+    @property
+    def num_images(self) -> int:
+        """How many images it was given."""
+        return len(self.quarantined) + (self.table.num_rows if self.table else 0)
 
 
 class Rows:
@@ -72,6 +94,34 @@ class Rows:
             row["mask_sha256"] = hashlib.sha256(mask).hexdigest()
         self._store(row, image.content, mask)
 
+    def take(self, part: Part) -> None:
+        """Take in what another process has taken in; its shards are moved, not copied.
+
+        Raises:
+            DataError: An id comes twice.
+        """
+        self.quarantined += part.quarantined
+        if part.table is None:
+            return
+        ids = part.table.column("image_id").to_pylist()
+        if twice := next((image_id for image_id in ids if image_id in self._seen), None):
+            raise self._comes_twice(twice)
+        self._seen.update(ids)
+        self._flush()
+        table, names = part.table, {path.name: self._shards.adopt(path) for path in sorted((part.folder / SHARDS).iterdir())}
+        for column in ("shard", "mask_shard"):
+            moved = pa.array(
+                [name and names[name] for name in table.column(column).to_pylist()], COLUMNS.get(column) or table.schema.field(column).type
+            )
+            table = table.set_column(table.schema.get_field_index(column), column, moved)
+        self._tables.append(table)
+        self.counts["num_added"] += table.num_rows
+
+    def part(self, folder: Path) -> Part:
+        """Return what was taken in, for another process to take it in; `folder` is the one with the shards."""
+        self._flush()
+        return Part(folder, pa.concat_tables(self._tables, promote_options="permissive") if self._tables else None, self.quarantined)
+
     def table(self) -> pa.Table:
         """Return the whole manifest: old rows where they were, changed in place, new ones after them.
 
@@ -99,7 +149,7 @@ class Rows:
     def _check(self, image: ImportedImage) -> None:
         image_id = image.image_id
         if image_id in self._seen:
-            raise DataError(f"dataset {self._info.name}: image ids come twice: {image_id}; ids must be unique")
+            raise self._comes_twice(image_id)
         if not image_id.isprintable():  # an undecodable name has surrogates, which are not printable
             raise _Refused("the name is no text in UTF-8, or has unprintable letters; rename the file", repr(image_id))
         if not image_id or leads_outside(image_id):
@@ -108,6 +158,9 @@ class Rows:
         if taken:
             raise DataError(f"{image_id}: the column '{min(taken)}' is the manifest's own; a source may not give it")
         self._seen.add(image_id)
+
+    def _comes_twice(self, image_id: str) -> DataError:
+        return DataError(f"dataset {self._info.name}: image ids come twice: {image_id}; ids must be unique")
 
     def _header(self, image: ImportedImage) -> Header | None:
         try:

@@ -60,6 +60,14 @@ class ShardWriter:
         self._end = offset + len(content) + padding
         return self._shard, offset, len(content)
 
+    def adopt(self, path: Path) -> str:
+        """Take a whole shard, written elsewhere on the same file system, as the next one, and return its name here."""
+        self.close()
+        name = f"{self.num_shards:06d}.tar"
+        path.rename(self._folder / name)
+        self.num_shards += 1
+        return name
+
     def close(self) -> None:
         """End the tar that is open."""
         if self._file:

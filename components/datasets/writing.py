@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from components.datasets.manifest import (
     write_dataset_info,
     write_table,
 )
-from components.datasets.rows import Rows
+from components.datasets.rows import Part, Rows
 from components.datasets.shards import MAX_SHARD_BYTES, ShardWriter
 from components.errors import DataError, InputError
 from components.files import replacing
@@ -87,7 +88,7 @@ def check_name(name: str, root: Path, mode: Mode) -> None:
 
 
 def write_dataset(
-    images: Iterable[ImportedImage | Quarantined],
+    images: Iterable[ImportedImage | Quarantined | Part],
     info: DatasetInfo,
     root: Path,
     mode: Mode = "new",
@@ -99,7 +100,8 @@ def write_dataset(
     """Write images as the dataset `root/NAME`, or add them to it.
 
     Args:
-        images: In the order in which they will stand; `row` may give annotations, `split`, `group` and any metadata columns.
+        images: In the order in which they will stand; `row` may give annotations, `split`, `group` and any metadata columns. With `new` and
+            `replace` also whole parts that other processes have written.
         info: What dataset.yaml says. With `append` its classes are added after those there are.
         root: Where datasets stand.
         mode: `new`: the name must be free. `append`: images with a new id are added; of one that is there already a different annotation is
@@ -130,8 +132,12 @@ def write_dataset(
                 with ShardWriter(folder, max_shard_bytes, start) as shards, bar(f"import {info.name}", total or 0) as progress:
                     rows = Rows(info, shards, old, keep_damaged)
                     for image in images:
-                        rows.add(image)
-                        progress.update()
+                        if isinstance(image, Part):
+                            rows.take(image)
+                            progress.update(image.num_images)
+                        else:
+                            rows.add(image)
+                            progress.update()
                 _check_quarantine(info.name, rows, max_bad)
                 table = rows.table()
                 write_table(table, folder / MANIFEST)
@@ -180,6 +186,18 @@ def clear_remains(out: Path) -> None:
             with _held(path) as dead:
                 if dead:
                     shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def parts_folder(out: Path) -> Iterator[Path]:
+    """Give a folder beside `out` for other processes to write in; it is gone after the block, or when `out` is next written."""
+    folder = (out.parent / f".{out.name}.{secrets.token_hex(4)}.partial").absolute()
+    folder.mkdir(parents=True)
+    with _held(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

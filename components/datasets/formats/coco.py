@@ -30,7 +30,7 @@ from components.datasets.formats._coco_json import SHAPE, CocoAnnotation, CocoFi
 from components.datasets.formats._coco_writing import write_coco
 from components.datasets.objects import Finish, Objects, finish_with_mask, with_background
 from components.datasets.parsing import check_classes, first_bytes, parse_json, read_annotation
-from components.datasets.reading import Entry, Files, chained, is_image, read_images, split_in
+from components.datasets.reading import Entry, Files, is_image, read_images, split_in
 from components.datasets.run_lengths import coco_box, coco_counts, coco_region
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source
@@ -100,7 +100,7 @@ class Coco:
         entries = [_entry(source, pngs, file, record, task, classes) for file, record in records.items() if not record.wrong] + unlisted
         if unlisted:
             log.info("%d images of %s are in no COCO file: taken as not annotated", len(unlisted), source.uri)
-        return Reading(task, classes, chained(read_images(source, entries), bad, lost), len(entries) + len(bad) + len(lost))
+        return Reading(task, classes, read_images(source, entries, bad, lost), len(entries) + len(bad) + len(lost))
 
     def write(self, dataset: Dataset, out: Path) -> None:
         """Write images at their ids, and annotations/KIND_SPLIT.json; a class's category id is its index + 1.

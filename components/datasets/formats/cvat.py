@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from components.datasets.objects import Objects, finish_with_mask, with_background
 from components.datasets.parsing import check_classes, first_bytes, parse_number, parse_xml, read_annotation
-from components.datasets.reading import Entry, Files, chained, is_image, read_images, split_in, split_of
+from components.datasets.reading import Entry, Files, is_image, read_images, split_in, split_of
 from components.datasets.run_lengths import unpacked
 from components.datasets.shapes import box_of_ellipse, region_of_ellipse, rotated_box
 from components.errors import DataError
@@ -118,7 +118,7 @@ class Cvat:
                     bad[file] = Quarantined(file, str(error))
             elif file not in bad:
                 entries.append(Entry(file, {"split": split} if (split := split_in(file)) else {}))
-        return Reading(task, classes, chained(read_images(source, entries), bad.values(), lost), len(entries) + len(bad) + len(lost))
+        return Reading(task, classes, read_images(source, entries, bad.values(), lost), len(entries) + len(bad) + len(lost))
 
 
 def _find(files: Files, called: str, subset: str | None, name: str, split: str | None) -> str:

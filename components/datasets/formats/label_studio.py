@@ -29,7 +29,7 @@ from typing_extensions import TypedDict
 from components.datasets.annotations import Mask
 from components.datasets.objects import Objects, with_background
 from components.datasets.parsing import check_classes, first_bytes, parse_json, read_annotation
-from components.datasets.reading import Entry, Files, chained, is_image, read_images, split_in
+from components.datasets.reading import Entry, Files, is_image, read_images, split_in
 from components.datasets.run_lengths import rle_pack_pixels
 from components.datasets.shapes import box_of_ellipse, region_of_ellipse, rotated_box
 from components.errors import DataError
@@ -153,7 +153,7 @@ class LabelStudio:
         for file in files:
             if file not in bad:
                 entries.append(_entry(file, records.get(file) or _Record(split_in(file)), task, classes))
-        return Reading(task, classes, chained(read_images(source, entries), bad.values(), lost), len(entries) + len(bad) + len(lost))
+        return Reading(task, classes, read_images(source, entries, bad.values(), lost), len(entries) + len(bad) + len(lost))
 
 
 def _is_min(start: bytes) -> bool:

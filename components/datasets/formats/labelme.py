@@ -32,7 +32,7 @@ from typing_extensions import TypedDict
 
 from components.datasets.objects import BACKGROUND, Objects, finish_with_mask, with_background
 from components.datasets.parsing import check_classes, first_bytes, parse_json, parse_number, parse_xml, read_annotations
-from components.datasets.reading import Entry, Files, chained, is_image, read_images, split_in
+from components.datasets.reading import Entry, Files, is_image, read_images, split_in
 from components.datasets.shapes import box_of_ellipse, region_of_box, region_of_ellipse
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source
@@ -138,7 +138,7 @@ class LabelMe:
             finish = finish_with_mask(record.objects, classes) if task == "segmentation" else None
             inside = {"content": partial(_image_inside, embedded[image])} if image in embedded else {}
             entries.append(Entry(embedded.get(image, image), row, image, record.size_hw, finish, **inside))
-        return Reading(task, classes, chained(read_images(source, entries), bad.values(), lost), len(entries) + len(bad) + len(lost))
+        return Reading(task, classes, read_images(source, entries, bad.values(), lost), len(entries) + len(bad) + len(lost))
 
 
 def _end(source: Source, names: Sequence[str]) -> bytes:

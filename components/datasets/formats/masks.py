@@ -25,7 +25,7 @@ from components.datasets.class_table import ClassTable, indexed_mask, open_mask,
 from components.datasets.dataset import Dataset
 from components.datasets.export_rows import Place, check_splits, row_cells, write_images
 from components.datasets.parsing import read_annotation
-from components.datasets.reading import Entry, chained, is_image, key_of, read_images, split_in
+from components.datasets.reading import Entry, is_image, key_of, read_images, split_in
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source
 
@@ -71,7 +71,7 @@ class Masks:
             finish = partial(_finish, source, mask, table) if mask else None
             entries.append(Entry(image, {"split": split} if split else {}, finish=finish))
         lost = [Quarantined(mask, "a mask without an image") for mask in masks.values()]
-        return Reading("segmentation", classes, chained(read_images(source, entries), lost), len(entries) + len(lost))
+        return Reading("segmentation", classes, read_images(source, entries, lost), len(entries) + len(lost))
 
     def write(self, dataset: Dataset, out: Path) -> None:
         """Write images/[SPLIT/]ID, masks/[SPLIT/]ID.png (indexed, with colours to look at) and classes.csv.

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from components.datasets.manifest import ANNOTATIONS, COLUMNS
 from components.datasets.parsing import check_classes, first_bytes, read_annotation
-from components.datasets.reading import Entry, Files, chained, read_images, split_of
+from components.datasets.reading import Entry, Files, read_images, split_of
 from components.datasets.sources.names import MAX_FILES
 from components.datasets.tables import TableFile, column_names, numbers, read_table, typed
 from components.errors import DataError
@@ -74,7 +74,7 @@ class Table:
         entries = _Entries(table, Files(source.files()), boxes)
         label = table.first_of(_LABEL)
         labels = sorted(map(str, pc.unique(table.columns[label]).drop_null().to_pylist())) if label else []
-        images = chained(read_images(source, entries), entries.lost())
+        images = read_images(source, entries, entries.lost())
         return Reading("detection" if boxes else "classification", check_classes(labels, names[0]), images, len(entries) + entries.num_lost)
 
 

@@ -28,7 +28,7 @@ from components.datasets.dataset import Dataset
 from components.datasets.export_rows import Place, Row, check_splits, row_cells, write_images
 from components.datasets.objects import Finish, Objects
 from components.datasets.parsing import check_classes, first_bytes, parse_number, parse_xml, read_annotations
-from components.datasets.reading import Entry, Files, chained, is_image, key_of, read_images, split_in, split_of
+from components.datasets.reading import Entry, Files, is_image, key_of, read_images, split_in, split_of
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source
 
@@ -113,7 +113,7 @@ class Voc:
             lost += [Quarantined(mask, "a mask without an image") for mask in masks.values()]
         listed = [Quarantined(name, "listed in ImageSets, but there is no such image") for name in splits if name not in files]
         total = len(entries) + len(bad) + len(lost) + len(listed)
-        return Reading(task, classes, chained(read_images(source, entries), bad.values(), lost, listed), total)
+        return Reading(task, classes, read_images(source, entries, bad.values(), lost, listed), total)
 
     def write(self, dataset: Dataset, out: Path) -> None:
         """Write JPEGImages/ID, Annotations/ID.xml, SegmentationClass/ID.png, ImageSets and labelmap.txt; an ID's own JPEGImages stays where it is.

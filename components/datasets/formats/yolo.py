@@ -34,7 +34,7 @@ from components.datasets.dataset import Dataset
 from components.datasets.export_rows import SPLITS, Place, Row, check_splits, row_cells, write_images
 from components.datasets.objects import Objects, with_background
 from components.datasets.parsing import check_classes, read_annotation, read_annotations
-from components.datasets.reading import Entry, Files, chained, is_image, key_of, read_images, split_in, split_of
+from components.datasets.reading import Entry, Files, is_image, key_of, read_images, split_in, split_of
 from components.errors import DataError
 from components.protocols import Quarantined, Reading, Source
 
@@ -105,7 +105,7 @@ class Yolo:
         if empty:
             taken = "not annotated" if said.missing_is_unknown else "images with nothing on them"
             log.info("%d images of %s have no text file: taken as %s", empty, source.uri, taken)
-        return Reading(task, classes, chained(read_images(source, entries), bad.values(), lost), len(entries) + len(bad) + len(lost))
+        return Reading(task, classes, read_images(source, entries, bad.values(), lost), len(entries) + len(bad) + len(lost))
 
     def write(self, dataset: Dataset, out: Path) -> None:
         """Write images/ID, labels/ID.txt, data.yaml, and a list of the images of each split.

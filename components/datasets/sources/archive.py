@@ -24,6 +24,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -74,6 +75,10 @@ class ArchiveSource:
         self._entries = _without_top_folder({name: entry for name, entry in self._archive.entries.items() if not is_hidden(name)})
         self._files = sorted(self._entries)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process of this machine, or of one that sees the same files, open it anew, once."""
+        return _opened_once, (str(Path(self.uri).absolute()),)
+
     def files(self) -> Sequence[str]:
         """Return the names of all files in the archive, sorted, hidden ones left out."""
         return self._files
@@ -101,6 +106,11 @@ class ArchiveSource:
 
     def release(self) -> None:
         """Do nothing: nothing is kept beyond this process."""
+
+
+@cache
+def _opened_once(uri: str) -> ArchiveSource:
+    return ArchiveSource(uri)
 
 
 class _Archive(Protocol):

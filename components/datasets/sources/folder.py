@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from components.datasets.sources.names import MAX_FILES, leads_outside, too_many_files
 from components.errors import DataError
@@ -21,6 +22,10 @@ class FolderSource:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._root = Path(uri)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process of this machine, or of one that sees the same files, open it anew."""
+        return FolderSource, (str(self._root.absolute()),)
 
     def files(self) -> Sequence[str]:
         """Return the names of all files below the folder, sorted, hidden ones left out."""

@@ -13,8 +13,9 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from components.datasets.sources.names import MAX_FILES, is_hidden, leads_outside, too_many_files
 from components.errors import DataError, InputError
@@ -37,15 +38,20 @@ class S3Source:
 
     Args:
         uri: `s3://BUCKET/PREFIX`.
+        by_name: Objects are read by the names that somebody else has listed: nothing is listed, and nothing is kept to go on with.
 
     Raises:
         ConfigError: The URI names no bucket.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, by_name: bool = False) -> None:
+        self.uri, self._by_name = uri, by_name
         self._store = open_store(uri)
         self._kept = SCRATCH / hashlib.sha256(uri.encode()).hexdigest()[:16]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process read the objects that this one has listed."""
+        return _opened_once, (self.uri,)
 
     def files(self) -> Sequence[str]:
         """Return the keys of all objects without the prefix, sorted, hidden ones and folder markers left out.
@@ -63,6 +69,8 @@ class S3Source:
             DataError: There is no such object, or it may not be read.
             TransientError: The server fails, or does not answer.
         """
+        if self._by_name and not leads_outside(name):
+            return self._got(name)
         found = self._objects.get(name)
         if found is None:
             raise DataError(f"the name {name} leads outside of {self.uri}" if leads_outside(name) else f"{name} is not in {self.uri}")
@@ -71,10 +79,7 @@ class S3Source:
             return path.read_bytes()
         except FileNotFoundError:
             pass
-        try:
-            content = self._store.get(name)
-        except InputError as error:
-            raise DataError(str(error)) from None
+        content = self._got(name)
         partial = path.with_suffix(f".{threading.get_native_id()}.partial")
         with explaining_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +98,7 @@ class S3Source:
         ahead = 0
         try:
             for name in names:
-                size = self._objects[name].size if name in self._objects else 0
+                size = 0 if self._by_name or name not in self._objects else self._objects[name].size
                 while pending and (len(pending) >= _AHEAD or ahead + size > _AHEAD_BYTES):
                     first, freed = pending.popleft()
                     ahead -= freed
@@ -108,6 +113,12 @@ class S3Source:
     def release(self) -> None:
         """Delete what was kept."""
         shutil.rmtree(self._kept, ignore_errors=True)
+
+    def _got(self, name: str) -> bytes:
+        try:
+            return self._store.get(name)
+        except InputError as error:
+            raise DataError(str(error)) from None
 
     @cached_property
     def _objects(self) -> dict[str, ObjectInfo]:
@@ -132,6 +143,11 @@ class S3Source:
     def _path(self, entry: ObjectInfo) -> Path:
         digest = hashlib.sha256(f"{entry.key}\n{entry.etag}".encode()).hexdigest()
         return self._kept / digest[:2] / digest[2:]
+
+
+@cache
+def _opened_once(uri: str) -> S3Source:
+    return S3Source(uri, by_name=True)
 
 
 def _result(future: Future[bytes]) -> bytes | DataError:

@@ -5,21 +5,20 @@ import io
 import os
 import shutil
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 import pytest
 from PIL import Image
 
+from components.datasets.checks import files
 from components.datasets.formats.sklearn import digits
 from components.datasets.headers import describe
 from components.datasets.manifest import DatasetInfo
@@ -47,30 +46,15 @@ def test_little_is_done_ahead_and_the_first_error_ends_it() -> None:
             raise ValueError("third")
         return batch[0]
 
+    before = set(threading.enumerate())
     with pytest.raises(ValueError, match="third"):
         list(map_batches(work, range(1000), 1, 2))
     assert len(begun) < 20
-    assert threading.active_count() < 10
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("ThreadPoolExecutor")]
 
 
 def test_small_images_take_one_thread() -> None:
     assert num_threads_for(pd.DataFrame({"height": [32, None], "width": [32, None]}, dtype="Int32")) == 1
-
-
-@pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[Any]:
-    """A head and a second node, one processor each, on this machine."""
-    pytest.importorskip("ray", reason="Ray is not installed: it is optional")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-    from ray.cluster_utils import Cluster
-
-    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
-    cluster.add_node(**node)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
 
 
 def _probe(folder: Path, places: Sequence[tuple[str, int, int]]) -> list[Any]:
@@ -115,10 +99,8 @@ def test_an_error_on_the_cluster_is_the_one_that_was_raised_there(ray_cluster: A
         list(map_batches(refuse, range(3), 1, 1, ray_address=ray_cluster.address))
 
 
-def test_a_cluster_that_is_not_there_and_ray_that_is_not_installed_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{server.getsockname()[1]}"
+def test_a_cluster_that_is_not_there_and_ray_that_is_not_installed_are_said(closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"127.0.0.1:{closed_port}"
     with pytest.raises(TransientError, match=f"no Ray cluster answers at {address}"):
         list(map_batches(len, range(3), 1, 1, ray_address=address))
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -136,25 +118,20 @@ def test_a_check_typed_with_ray_gives_the_same_though_a_worker_is_killed(
     info = DatasetInfo(name="digits", version="1.0.0", task="classification", classes=[str(digit) for digit in range(10)])
     write_dataset(islice(digits(), 400), info, tmp_path / "data")
     monkeypatch.chdir(tmp_path)
-    killed: list[int] = []
-    done = threading.Event()
+    killed = tmp_path / "killed"
 
-    def kill_a_worker() -> None:
-        while not (killed or done.wait(0.01)):
-            for process in psutil.Process().children(recursive=True):  # of this cluster alone
-                with suppress(psutil.Error):
-                    title = " ".join(process.cmdline())
-                    if title.startswith("ray::") and "IDLE" not in title and "Agent" not in title:
-                        process.kill()
-                        killed.append(process.pid)
-                        break
+    def map_killing_once(work: Callable[[Any], Any], items: Any, batch_size: int, num_threads: int, ray_address: str | None) -> Iterator[Any]:
+        def killed_once(batch: Any) -> Any:
+            with suppress(FileExistsError):
+                killed.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return work(batch)
 
-    killer = threading.Thread(target=kill_a_worker)
-    killer.start()
+        return map_batches(killed_once if ray_address else work, items, batch_size, num_threads, ray_address)
+
+    monkeypatch.setattr(files, "map_batches", map_killing_once)
     assert main(["data", "check", "digits", "--against", "none", "--ray", ray_cluster.address]) == 0
-    done.set()
-    killer.join()
-    assert killed
+    assert killed.exists()
     Path("reports/check/digits").rename("on-ray")
     assert main(["data", "check", "digits", "--against", "none"]) == 0
     on_ray, here = (line for line in capsys.readouterr().out.splitlines() if line.startswith("digits 1.0.0"))  # Ray tells of the dead worker, too
