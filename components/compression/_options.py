@@ -7,12 +7,14 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from components.config import Section
+from components.datasets.policy import Policy
 from components.training.options import DistillOptions, FitOptions
 
 
 class RecoveryOptions(FitOptions):
     """How a network is trained after channels were removed; the network before is its teacher."""
 
+    policy: Policy | None = Field(default=None, description="a random policy of its own; null: augment.policy")
     distill: DistillOptions = Field(default=DistillOptions(), description="learning from the network that was pruned, beside the targets")
 
 

@@ -80,7 +80,7 @@ class Pruned:
         result = fit(
             replace(problem, model=network, spec=pruned_spec),
             options.recovery,
-            Policy.model_validate(prepared.policy),
+            options.recovery.policy or Policy.model_validate(prepared.policy),
             context=context,
             description="recover",
             start=True,

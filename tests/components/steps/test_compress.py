@@ -39,9 +39,11 @@ def test_pruned_says_what_it_lost(trained_digits, prepared_digits, tmp_path, cap
 def test_a_killed_recovery_goes_on(trained_digits, prepared_digits, tmp_path):
     """Ctrl-C in the second epoch; the next run ends with the weights of one that was never stopped."""
 
+    told = {}
+
     class Impatient:
         def log_params(self, params):
-            pass
+            told.update(params)
 
         def set_tags(self, tags):
             pass
@@ -49,12 +51,14 @@ def test_a_killed_recovery_goes_on(trained_digits, prepared_digits, tmp_path):
         def log_metrics(self, metrics, step):
             raise KeyboardInterrupt
 
-    settings = config(recovery={"epochs": 2, "lr": 0.003, "device": "cpu", "precision": "float32", "checkpoint_minutes": 1e-6})
+    policy = {"erasing": 0.3}
+    settings = config(recovery={"epochs": 2, "policy": policy, "lr": 0.003, "device": "cpu", "precision": "float32", "checkpoint_minutes": 1e-6})
     compress(settings, "pruned", prepared_digits, trained_digits, tmp_path / "whole", Context())
     with pytest.raises(KeyboardInterrupt):
         compress(
             settings, "pruned", prepared_digits, trained_digits, tmp_path / "resumed", Context(tracker=Impatient(), scratch=tmp_path / "scratch")
         )
+    assert told["policy"] == policy, "its own, not the one of the prepared data"
     assert not (tmp_path / "resumed").exists()
     assert list((tmp_path / "scratch").rglob("*.pt"))
     compress(settings, "pruned", prepared_digits, trained_digits, tmp_path / "resumed", Context(scratch=tmp_path / "scratch"))
