@@ -49,7 +49,7 @@ def worktree(project: Path, name: str) -> Iterator[Path]:
     complete = False
     try:
         (place / ".darkroom").symlink_to(project / ".darkroom", target_is_directory=True)
-        _share_cache(project, place)
+        _share_settings(project, place)
         _check_out(place)
         os.chdir(place)
         yield place
@@ -89,10 +89,13 @@ def _check_out(place: Path) -> None:
         repo.checkout(force=True, allow_missing=True)
 
 
-def _share_cache(project: Path, place: Path) -> None:
-    """Point the worktree's DVC at the checkout's cache, and at the remotes that are named relative to the checkout."""
-    with opened(project) as repo:
-        lines = ["[cache]", f"    dir = {Path(repo.cache.local.path).parents[1]}", "    type = reflink,hardlink,copy"]
+def _share_settings(project: Path, place: Path) -> None:
+    """Give the worktree's DVC what the checkout's has beside git: its own settings (config.local), its cache, and remotes named relative to it."""
+    from dvc.config import Config
+
+    with opened(project) as repo, Config(str(place / ".dvc")).edit("local") as settings:
+        settings.update(repo.config.load_one("local"))
         for name, remote in repo.config["remote"].items():
-            lines += [f"['remote \"{name}\"']", f"    url = {remote['url']}"]
-    (place / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            settings["remote"].setdefault(name, {})["url"] = remote["url"]
+        settings["cache"].update(dir=str(Path(repo.cache.local.path).parents[1]), type="reflink,hardlink,copy")
+    (place / ".dvc" / "config.local").chmod(0o600)  # a remote's credentials may stand in it

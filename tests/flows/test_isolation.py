@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from components.dvc_repo import opened
 from components.errors import ConfigError
 from components.git import git
 from flows.isolation import Unfinished, save_experiment, worktree
@@ -50,6 +51,19 @@ def test_a_worktree_in_which_a_run_is_at_work_stays_however_many_failed_since(pr
             with pytest.raises(Unfinished), worktree(project, f"run-{number}"):
                 raise Unfinished
         assert (place / "dvc.yaml").exists()
+
+
+def test_a_run_reaches_the_remotes_of_the_checkouts_own_configuration(project: Path) -> None:
+    config = project / ".dvc" / "config"
+    config.write_text("['remote \"beside\"']\n    url = ../../store\n")
+    commit(project)
+    store = "url = s3://bucket/store\n    endpointurl = http://127.0.0.1:9\n    access_key_id = abc\n    secret_access_key = def"
+    (project / ".dvc" / "config.local").write_text(f"[core]\n    remote = far\n['remote \"far\"']\n    {store}\n")
+    with worktree(project, "one") as place, opened(project) as own, opened(place) as its:
+        assert its.config["core"]["remote"] == "far"
+        assert its.config["remote"]["far"] == own.config["remote"]["far"]
+        assert its.config["remote"]["beside"]["url"] == str(project.parent / "store")
+        assert its.cache.local.path == own.cache.local.path
 
 
 def test_no_commit_is_told(project: Path) -> None:
