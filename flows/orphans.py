@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from components.files import replacing
+
 log = logging.getLogger(__name__)
 
 
@@ -22,9 +24,9 @@ def registered(home: Path, run: str, flow_run_id: str) -> Iterator[None]:
     for path in folder.glob("*.json"):
         _close_if_dead(path)
     path = folder / f"{flow_run_id}.json"
-    path.write_text(
-        json.dumps({"run": run, "flow_run": flow_run_id, "pid": os.getpid(), "started": psutil.Process().create_time()}), encoding="utf-8"
-    )
+    record = {"run": run, "flow_run": flow_run_id, "pid": os.getpid(), "started": psutil.Process().create_time()}
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(record), encoding="utf-8")
     try:
         yield
     finally:
@@ -32,7 +34,11 @@ def registered(home: Path, run: str, flow_run_id: str) -> Iterator[None]:
 
 
 def _close_if_dead(path: Path) -> None:
-    record = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):  # another run, which began in the same moment, has closed it; or the machine lost its power
+        path.unlink(missing_ok=True)
+        return
     try:
         if abs(psutil.Process(record["pid"]).create_time() - record["started"]) < 1:
             return
@@ -50,4 +56,4 @@ def _close_if_dead(path: Path) -> None:
                 log.info("run %s died; Prefect now says so", record["run"])
         except ObjectNotFound:  # another Prefect server than then
             pass
-    path.unlink()
+    path.unlink(missing_ok=True)

@@ -80,6 +80,9 @@ def retrain(
     except DarkroomError as error:
         account.stop(Outcome("start", "failed", text=str(error), exit_code=error.exit_code))
         say(f"darkroom: {error}")
+    except Exception as error:
+        account.stop(_bug("start", error, options.debug))
+        say(f"darkroom: {account.ending.text}")
     return as_state(account.ending)
 
 
@@ -104,14 +107,17 @@ def _run(project: Path, options: Options, account: Account) -> None:
     except KeyboardInterrupt:
         account.stop(Outcome("run", "interrupted", text="interrupted; the next run goes on from here", exit_code=130))
     except Exception as error:
-        if options.debug:
-            traceback.print_exc()
-        text = f"a bug: {type(error).__name__}: {error}. The whole story: the same command with --debug"
-        account.stop(Outcome("run", "failed", text=text, exit_code=1))
+        account.stop(_bug("run", error, options.debug))
     finally:
         account.seconds = time.monotonic() - started
         runs.finish(account.home, account.run, None, account.mlflow_status)
         account.close(project)
+
+
+def _bug(where: str, error: Exception, debug: bool) -> Outcome:
+    if debug:
+        traceback.print_exception(error)
+    return Outcome(where, "failed", text=f"a bug: {type(error).__name__}: {error}. The whole story: the same command with --debug", exit_code=1)
 
 
 def _check_overrides(project: Path, overrides: dict[str, Any]) -> None:

@@ -144,17 +144,26 @@ def run_task(name: str, attempt: Callable[[], Outcome]) -> Outcome:
 
     Returns:
         What became of it; a failure is an outcome, not an exception.
+
+    Raises:
+        Exception: What `attempt` raises, a bug: Prefect would keep it to itself.
     """
-    outcomes: list[Outcome] = []
+    ends: list[Outcome | Exception] = []
 
     def run() -> State[Any]:
-        outcomes.append(attempt())
-        return as_state(outcomes[-1])
+        try:
+            outcome = attempt()
+        except Exception as error:
+            ends.append(error)
+            raise
+        ends.append(outcome)
+        return as_state(outcome)
 
     def again(*_: object) -> bool:
-        if not (outcomes[-1].exit_code == EXIT_TRANSIENT or outcomes[-1].exit_code < 0):
+        end = ends[-1]
+        if isinstance(end, Exception) or not (end.exit_code == EXIT_TRANSIENT or end.exit_code < 0):
             return False
-        log.warning("%s: %s. Trying again", name, outcomes[-1].text)
+        log.warning("%s: %s. Trying again", name, end.text)
         return True
 
     task(
@@ -166,7 +175,9 @@ def run_task(name: str, attempt: Callable[[], Outcome]) -> Outcome:
         cache_policy=NO_CACHE,
         persist_result=False,
     )(run)(return_state=True)
-    return outcomes[-1]
+    if isinstance(ends[-1], Exception):
+        raise ends[-1]
+    return ends[-1]
 
 
 def run_stage(shop: Workshop, stage: PipelineStage) -> Outcome:
