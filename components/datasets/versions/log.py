@@ -76,7 +76,8 @@ def _checks(row: dict[str, Any]) -> str:
         return "not checked"
     if not checks["passed"]:
         return f"checks failed: {', '.join(checks['failed'])}"
-    return "checks passed" + (f", {len(checks['warned'])} warnings" if checks["warned"] else "")
+    warned = len(checks["warned"])
+    return "checks passed" + (f", {warned} warning{'s' * (warned > 1)}" if warned else "")
 
 
 def _first_line(message: str) -> str:
