@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ruamel.yaml import YAML
 
 from components.config import read_params, section_of
 from components.errors import DarkroomError, GateRefused
@@ -18,6 +21,7 @@ from flows.stages import Outcome, run_task
 if TYPE_CHECKING:
     from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
     from components.registry.decision import Decision
+    from components.registry.lineage import Lineage
     from components.registry.register import Registered
 
 
@@ -85,9 +89,26 @@ def _register(project: Path, account: Account, settings: Settings, isolated: boo
     run_id = account.mlflow_run()
     registered = register(project, account.home, settings.dataset, settings.register, settings.required, run_id)
     account.model, account.version, account.registered_now = registered.name, registered.version, registered.created
-    account.lineage = {name: str(value) for name, value in registered.lineage.model_dump(mode="json").items()}
+    account.lineage = lineage_lines(registered.lineage)
     text = f"{registered.name}/{registered.version} is " + ("new" if registered.created else "this very bundle: nothing new to register")
     return registered, text, "ran" if registered.created else "skipped"
+
+
+def lineage_lines(lineage: Lineage) -> dict[str, str]:
+    """Return a lineage as people read it: what is not known is left out, what has parts is YAML."""
+    known = {name: value for name, value in lineage.model_dump(mode="json").items() if value not in (None, [], {})}
+    known.pop("dataset")  # the page names it itself
+    return {name: _as_text(value) for name, value in known.items()}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, dict | list):
+        return str(value)
+    text = io.StringIO()
+    YAML().dump(value, text)
+    return text.getvalue().rstrip()
 
 
 def _promote(project: Path, account: Account, settings: Settings, registered: Registered) -> tuple[Decision, str, Done]:

@@ -27,6 +27,11 @@ _OUTCOMES = {
     "unchanged": ("calm", "nothing to do"),
 }
 
+_SPELT = {
+    **{"miou": "mIoU", "iou": "IoU", "ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar": "AR", "voc": "VOC"},
+    **{"f": "F", "f1": "F1", "top3": "top-3", "top5": "top-5"},
+}
+
 
 def write_page(report: RunReport, root: Path, out: Path) -> None:
     """Write the page of a run.
@@ -98,6 +103,8 @@ def _environment() -> Environment:
         "seconds": _seconds,
         "size": _size,
         "label": _label,
+        "words": _words,
+        "heading": _heading,
         "svg": Markup,
     }
     return own
@@ -143,6 +150,16 @@ def _size(num_bytes: int | None) -> str:
 
 def _label(name: str) -> str:
     """A metric's key for people."""
-    return {"nll": "negative log-likelihood", "f1": "F1 (macro)", "precision": "precision (macro)", "recall": "recall (macro)"}.get(
-        name, name.replace("_", " ").replace("top3", "top-3").replace("top5", "top-5")
-    )
+    averaged = {"f1", "precision", "recall"}
+    return "negative log-likelihood" if name == "nll" else f"{_words(name)} (macro)" if name in averaged else _words(name)
+
+
+def _words(name: str) -> str:
+    """A key for people, its acronyms as they are written."""
+    return " ".join(_SPELT.get(word, word) for word in name.split("_"))
+
+
+def _heading(name: str) -> str:
+    """A metric's key at the head of something."""
+    label = _label(name)
+    return label[0].upper() + label[1:] if label.split()[0].islower() else label

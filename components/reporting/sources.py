@@ -26,6 +26,7 @@ _FIGURES = {
 }
 #: Rank correlation with the maps of random weights from which on a map says little of what was learnt.
 _MOSTLY_UNLEARNT = 0.5
+_LOSSES = {"train_loss": "training", "val_loss": "validation"}
 _HISTORIES = {
     "train": ("train", "models/base"),
     "finetune": ("fine-tune", "models/tuned"),
@@ -79,6 +80,8 @@ class Curves:
 
     name: str
     loss: str
+    losses: list[tuple[str, str]]
+    """What is drawn there: class in the style sheet, name."""
     metric: str
     accuracy: str | None
     epochs: int
@@ -159,10 +162,20 @@ def read_curves(root: Path, stages: set[str]) -> list[Curves]:
         if history.empty:
             continue
         accuracy = [column for column in map(str, history.columns) if column.startswith("val_") and column != "val_loss"]
-        losses = [_line(history, column, kind) for column, kind in (("train_loss", "a"), ("val_loss", "b")) if column in history]
+        drawn = [_line(history, column, kind) for column, kind in (("train_loss", "a"), ("val_loss", "b")) if column in history]
+        losses = [line for line in drawn if line.points]
         shares = [_line(history, column, "b") for column in accuracy[:1]]
         metric = accuracy[0].removeprefix("val_") if accuracy else ""
-        found.append(Curves(name, line_chart(losses, percent=False), metric, line_chart(shares, percent=True) if shares else None, len(history)))
+        found.append(
+            Curves(
+                name=name,
+                loss=line_chart(losses, percent=False),
+                losses=[(line.kind, _LOSSES[line.name]) for line in losses],
+                metric=metric,
+                accuracy=line_chart(shares, percent=True) if shares else None,
+                epochs=len(history),
+            )
+        )
     return found
 
 

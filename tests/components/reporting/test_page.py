@@ -241,7 +241,7 @@ def test_a_run_that_explains_nothing_has_no_such_section(root):
 def test_a_refused_artifact_says_why(root):
     page = Page(render(report({"export@dense-onnx": "ran", "export@dense-onnx_int8": "refused"}), root))
     assert "9.00 points lost, at most 2.00 are allowed" in page.text
-    assert "dense-onnx beside the trained model, mean over 360 test images: matched iou 0.9875" in page.text
+    assert "dense-onnx beside the trained model, mean over 360 test images: matched IoU 0.9875" in page.text
     assert page.sections == ["stages", "artifacts", "lineage"]
 
 
@@ -271,3 +271,35 @@ def test_metrics_without_an_interval_are_shown_too(root):
     evaluation = read_evaluation(root)
     assert [name for name, *_ in evaluation.metrics] == ["accuracy", "top3_accuracy", "nll", "voc_ap"]
     assert evaluation.metrics[-1] == ("voc_ap", 0.4321, None, None)
+
+
+def test_a_key_names_the_curves_that_are_there(root):
+    assert "training" in (text := key_of(render(report(), root)))
+    assert "validation" in text
+    (root / "models/base/history.csv").write_text("epoch,train_loss,val_loss,val_miou,lr\n1,2.0,,0.3,0.1\n2,1.0,,0.8,0.05\n")
+    html = render(report(), root)
+    assert "validation" not in key_of(html)
+    assert "validation mIoU by epoch" in Page(html).text
+
+
+def key_of(html):
+    return re.search(r"<p class=\"key\">loss by epoch:.*?</p>", html, re.DOTALL).group()
+
+
+def test_what_is_long_in_the_lineage_is_folded(root):
+    html = render(report(lineage={"git_commit": "4f3a", "params": "train:\n  lr: 0.1"}), root)
+    assert "<summary>2 lines</summary><pre>train:\n  lr: 0.1</pre>" in html
+    assert "git commit" in Page(html).text
+
+
+def test_metrics_are_spelt_as_the_field_spells_them(root):
+    evaluation = root / "reports/evaluation"
+    numbers = {"num_images": 9, "baseline_miou": 0.1, "miou": 0.7, "miou_low": 0.6, "miou_high": 0.8, "boundary_f": 0.6, "ap50": 0.5}
+    (evaluation / "metrics.json").write_text(json.dumps(numbers))
+    (evaluation / "per_class.csv").write_text("class,support,iou,dice,precision,recall,boundary_f\n7,9,0.5,0.6,0.7,0.8,0.9\n")
+    html = render(report(), root)
+    text = Page(html).text
+    for said in ("test mIoU", "boundary F", "AP50"):
+        assert said in text
+    heads = re.findall(r"<th[^>]*>(.*?)</th>", html[html.index("Classes, worst first") :])[:7]
+    assert heads == ["class", "support", "IoU", "dice", "precision", "recall", "boundary F"]
