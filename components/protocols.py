@@ -90,6 +90,9 @@ class Evaluator(Protocol):
 class Figures(Protocol):
     """The figures of a task's evaluation; apart from `Evaluator`, so that a changed figure never re-trains."""
 
+    legend: str
+    """What `judged` draws where, for people; empty where it draws the image alone."""
+
     def __call__(self, evaluator: Any, statistics: Array, folder: Path) -> None:
         """Draw PNG files into `folder` from what the task's own evaluator says of each image, float64 (N, K)."""
         ...

@@ -23,7 +23,7 @@ _WIDE = 1.6  # width to height from which a picture takes the place of two
 
 
 def draw_confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix: colour is the share of the true class, numbers are images.
+    """Draw a confusion matrix: colour is the share of the true class, numbers are how many; 12k stands for 12 thousand.
 
     Args:
         matrix: int64 (C, C), rows are true classes, columns predicted ones.
@@ -42,7 +42,7 @@ def draw_confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str], path: 
         axes.set_yticks(range(count), classes)
         for row, column in np.argwhere(matrix > 0):
             colour = "white" if shares[row, column] > 0.5 else _RED if row != column else _INK
-            axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", fontsize=9, color=colour)
+            axes.text(column, row, _short(int(matrix[row, column])), ha="center", va="center", fontsize=9, color=colour)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     _save(figure, path)
@@ -115,7 +115,7 @@ def draw_bars(counts: Mapping[str, int], what: str, path: Path) -> None:
     _save(figure, path)
 
 
-def draw_images(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str], path: Path, empty: str) -> None:
+def draw_images(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str], path: Path, empty: str, title: str = "") -> None:
     """Draw a sheet of images, each with its caption below.
 
     Args:
@@ -123,6 +123,7 @@ def draw_images(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str]
         captions: One an image.
         path: The file to write.
         empty: What the sheet says where there are no images.
+        title: What all of them show, above them.
     """
     if not images:
         figure = _figure(5.0, 1.2)
@@ -143,7 +144,17 @@ def draw_images(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str]
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=9.5, color=_MUTED)
     _save(figure, path)
+
+
+def _short(number: int) -> str:
+    """A number in at most four characters, up to a billion: what has a place in a cell."""
+    if number < 10_000:
+        return str(number)
+    thousands = number / 1e3
+    return f"{thousands:.0f}k" if thousands < 999.5 else f"{number / 1e6:.0f}M" if number >= 9.95e6 else f"{number / 1e6:.1f}M"
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -94,7 +94,8 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
             figures.judged(np.asarray(test.images[image]), target, seen[image], spec.classes)
             for (image, _), target in zip(worst, placed, strict=True)
         ]
-        draw_images(pictures, [caption for _, caption in worst], folder / "pictures" / "mistakes.png", empty="no mistakes")
+        sheet = folder / "pictures" / "mistakes.png"
+        draw_images(pictures, [caption for _, caption in worst], sheet, empty="no mistakes", title=figures.legend)
     context.tracker.log_metrics({f"test/{metric}": interval.value for metric, interval in intervals.items()}, step=0)
     _tell(record)
     return record

@@ -17,6 +17,8 @@ from components.evaluation.pictures import draw_confusion, draw_reliability
 class ClassificationFigures:
     """The `Figures` of classification."""
 
+    legend = ""
+
     def __call__(self, evaluator: Classification, statistics: npt.NDArray[np.float64], folder: Path) -> None:
         """Draw confusion.png and reliability.png.
 

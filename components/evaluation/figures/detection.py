@@ -19,6 +19,8 @@ from components.serving.postprocess.detection import SHOWN_SCORE
 class DetectionFigures:
     """The `Figures` of detection."""
 
+    legend = "left: as labelled; right: as found"
+
     def __call__(self, evaluator: Detection, statistics: npt.NDArray[np.float64], folder: Path) -> None:
         """Draw precision_recall.png, of each class at IoU 0.5, and errors.png, how many there are of each kind.
 

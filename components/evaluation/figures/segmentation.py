@@ -17,6 +17,8 @@ from components.evaluation.pictures import draw_confusion
 class SegmentationFigures:
     """The `Figures` of segmentation."""
 
+    legend = "left: as labelled; right: as predicted"
+
     def __call__(self, evaluator: Segmentation, statistics: npt.NDArray[np.float64], folder: Path) -> None:
         """Draw confusion.png, of pixels.
 
