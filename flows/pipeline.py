@@ -216,5 +216,5 @@ def _reasons(entry: str | dict[str, dict[str, Any]]) -> Iterator[str]:
     for kind, items in entry.items():
         for name, state in items.items():
             if not isinstance(state, dict):  # parameters: see _changed_params
-                word = {"not in cache": "is not in DVC's cache"}.get(state, state)
+                word = {"not in cache": "is not in DVC's cache", "deleted": "is missing"}.get(state, state)
                 yield f"{'output ' if kind == 'changed outs' else ''}{name} {word}"
