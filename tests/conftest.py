@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import random
+import signal
+import socket
+import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("gate", derandomize=True)  # the same examples every time: what was green stays green until the code changes
-settings.register_profile("search")  # new ones every time: `make fuzz`
+#: How long an example takes says how busy the machine is, not whether the code is right.
+_UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("gate", derandomize=True, **_UNTIMED)  # the same examples every time: what was green stays green until the code changes
+settings.register_profile("search", **_UNTIMED)  # new ones every time: `make fuzz`
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+
+#: What a person or a CI system may have set, and what would change what is told, where it goes, or whom git takes for the author.
+_TOOLS = ("AWS_", "DARKROOM_", "DVC_", "MLFLOW_", "PREFECT_", "RAY_", "GIT_AUTHOR_", "GIT_COMMITTER_")
+_GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_TEMPLATE_DIR")  # of a hook
+_TERMINAL = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "GITHUB_ACTIONS", "MPLBACKEND")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+for _name in list(os.environ):
+    if _name.startswith(_TOOLS) or _name in (*_GIT, *_TERMINAL) or _name.lower() in _PROXIES:
+        del os.environ[_name]
+os.environ.update(GIT_CONFIG_GLOBAL="/dev/null", AWS_CONFIG_FILE="/nowhere/config", AWS_SHARED_CREDENTIALS_FILE="/nowhere/credentials")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background: no test of Ctrl-C would end
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as components.__main__ sets it for a step
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
@@ -26,11 +47,43 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Let global random numbers begin anew: what a test draws does not depend on which ran before it in the same process."""
+    import numpy as np
+
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.default_generator.manual_seed(0)
+
+
+def free_port() -> int:
+    """A port to listen on. It is none of those that the system gives to whoever asks for any, and another one in each process."""
+    for port in itertools.count(20_000 + os.getpid() % 1_000 * 10):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses; it is taken, so that nobody begins to listen there."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        yield int(server.getsockname()[1])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def private_caches(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep DVC's site cache and Prefect's home away from the person's own."""
     folder = tmp_path_factory.mktemp("caches")
     os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "dvc")
+    os.environ["DVC_GLOBAL_CONFIG_DIR"] = os.environ["DVC_SYSTEM_CONFIG_DIR"] = str(folder / "dvc-config")
     os.environ["PREFECT_HOME"] = str(folder / "prefect")
 
 
@@ -56,13 +109,22 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """An S3 server of our own on the loopback: the endpoint's URL."""
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
+    put, one_at_a_time = S3Response.put_object, threading.Lock()
+
+    def put_object(self: Any) -> Any:
+        with one_at_a_time:
+            return put(self)
+
+    S3Response.put_object = put_object  # S3 looks whether an object is there and writes it in one step, moto in two
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+    S3Response.put_object = put
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -58,9 +59,8 @@ def test_status_says_beforehand_which_and_why(told: Callable[..., tuple[int, str
     assert code == 0
     assert "first                       has not run yet" in text
     assert "2 of 2 stages would run" in text
-    subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "-q"], cwd=project, check=True, env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=project, check=True, env={**os.environ, "PATH": path})
     assert "everything is up to date" in told("status")[1]
     (project / "in.txt").write_text("new")
     text = told("status")[1]

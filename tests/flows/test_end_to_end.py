@@ -51,7 +51,6 @@ def dvc(folder: Path, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True)
 
 
-@pytest.mark.timeout(600)
 def test_data_to_a_released_model_and_bad_data_to_nothing(
     checkout: Path, s3_bucket: str, darkroom: Callable[..., CompletedProcess[str]], prefect_api: str
 ) -> None:

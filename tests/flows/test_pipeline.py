@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,8 +40,8 @@ def test_it_leaves_byte_for_byte_the_lock_that_dvc_repro_leaves(project: Path) -
     assert run_all(project) == {"first": "ran", "second": "ran"}
     ours = (project / "dvc.lock").read_bytes()
     (project / "dvc.lock").unlink()
-    bin_folder = Path(sys.executable).parent
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "--force"], cwd=project, check=True, env={"PATH": f"{bin_folder}:/usr/bin:/bin"})
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "--force"], cwd=project, check=True, env={**os.environ, "PATH": path})
     assert (project / "dvc.lock").read_bytes() == ours
     assert run_all(project) == {"first": "skipped", "second": "skipped"}
 
@@ -84,6 +85,8 @@ def test_reasons_name_what_changed_with_both_values(project: Path) -> None:
         assert pipeline.reasons(first) == ["in.txt modified"]
         assert pipeline.reasons(second) == ["toy.times: 2 → 3"]
         assert pipeline.following(first) == {"second"}
+        pipeline.begin(first)  # as a run that is killed leaves it
+        assert pipeline.reasons(first) == ["output first.txt is missing"]
 
 
 def test_until_ends_at_a_stage_and_an_unknown_one_is_answered_with_the_names(pipeline: Pipeline) -> None:

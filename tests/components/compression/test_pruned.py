@@ -171,6 +171,7 @@ def test_the_channels_of_a_detector_are_weighed_by_its_loss():
     split = PreparedSplit(np.stack([scene.pixels[..., None] for scene in drawn]), rows, np.arange(6))
     task = find_plugin("components.tasks", "task", "detection")
     evaluator = find_plugin("components.evaluation.metrics", "task", "detection")(names)
+    torch.manual_seed(0)
     dense = task.build_model(spec).eval()
     gradients = _gradients(Problem(dense, spec, task, evaluator, split, split), batch_size=4)
     weights = {name: weight for name, weight in dense.named_parameters() if weight.ndim == 4}

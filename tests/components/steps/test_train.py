@@ -106,6 +106,7 @@ def test_weights_that_cannot_be_downloaded_may_be_tried_again(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies of whoever asked first
     Path("params.yaml").write_text(
         "task: {name: classification, image_size: 16, channels: 1}\ntrain: {model: mobilenet_v3_small, init: 'torchvision:IMAGENET1K_V1'}\n"
     )

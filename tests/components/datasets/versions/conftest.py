@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +86,3 @@ def commit() -> Callable[..., str]:
 def files_of(folder: Path) -> set[str]:
     """What a remote or cache holds."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
-
-
-os.environ.setdefault("GIT_CONFIG_GLOBAL", "/dev/null")
