@@ -66,7 +66,7 @@ class S3Store:
         self._attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))
         # Stores other than AWS can refuse the checksums that botocore adds by itself; `put` sends its own.
         settings = Config(
-            retries={"mode": os.environ.get("AWS_RETRY_MODE", "standard"), "max_attempts": self._attempts},
+            retries={"mode": os.environ.get("AWS_RETRY_MODE", "standard"), "total_max_attempts": self._attempts},
             connect_timeout=10,
             read_timeout=READ_TIMEOUT_S,
             max_pool_connections=MAX_CONNECTIONS,
