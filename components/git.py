@@ -24,7 +24,7 @@ def git(project: Path, *arguments: str, check: bool = True, text: str | None = N
         ConfigError: It fails, or git is not installed.
         TransientError: Another git command holds the repository.
     """
-    environment = {**os.environ, **env} if env else None
+    environment = {**os.environ, "LC_ALL": "C", **(env or {})}  # what it says is looked into below, and by callers
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=project, capture_output=True, encoding="utf-8", errors="replace", check=False, input=text, env=environment

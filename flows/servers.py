@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _START_UP_S = 120.0
 _PROBE_S = 3.0
+#: A server that is there may be busy, as the machine is; one that is not refuses at once.
+_ANSWER_S = 15.0
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 
 
@@ -144,7 +146,7 @@ class Prefect:
         """
         if self._process is not None:
             _wait_for("prefect-temporary", self._process, f"{self.api_url}/health", self._home)
-        elif not _answers(f"{self.api_url}/health", _PROBE_S):
+        elif not _answers(f"{self.api_url}/health", _ANSWER_S):
             what = "Start it, or unset PREFECT_API_URL to use a local one" if self._given else "Start it afresh: darkroom down && darkroom up"
             raise TransientError(f"the Prefect server at {self.api_url} does not answer. {what}")
 

@@ -27,7 +27,7 @@ from components.errors import TransientError
 
 log = logging.getLogger(__name__)
 
-_PROBE_TIMEOUT_S = 3.0
+_PROBE_TIMEOUT_S = 10.0
 #: MLflow's own defaults keep a caller waiting for minutes when a server is away.
 _MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
