@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +48,19 @@ def make_project(folder: Path, dvc_yaml: str, params: str = "data: {name: toy}\n
     return folder
 
 
+def ended(process: psutil.Process, seconds: float = 120) -> bool:
+    """Wait until a process that is no child of ours has ended, whether or not whoever inherits it takes notice."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def commit(folder: Path) -> None:
     subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
     subprocess.run(["git", "commit", "-qm", "as it is"], cwd=folder, check=True)
@@ -71,8 +86,10 @@ def code_project(project: Path) -> Path:
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory, private_caches: None) -> Iterator[str]:
     """A real Prefect server; its API's address."""
+    from flows import servers
     from flows.servers import Prefect
 
+    servers._START_UP_S = 600  # whatever else the machine does
     before = os.environ.pop("PREFECT_API_URL", None)
     server = Prefect(tmp_path_factory.mktemp("prefect-server"))
     server.start()

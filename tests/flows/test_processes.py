@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from flows.processes import ProcessServer, Request
+from tests.flows.conftest import ended
 
 STEPS = {
     "talk": """
@@ -41,9 +42,9 @@ STEPS = {
         import time
         from pathlib import Path
         def nap(out: Path) -> None:
-            out.write_text("asleep")
             try:
-                time.sleep(60)
+                out.write_text("asleep")
+                time.sleep(600)
             except KeyboardInterrupt:
                 out.write_text("woken")
                 raise
@@ -149,11 +150,11 @@ ProcessServer(Path({str(code_project)!r}), ["components.__main__"]).run(Request(
 """
     flow = subprocess.Popen([sys.executable, "-c", code])
     while not out.exists() or not out.read_text():
+        assert flow.poll() is None
         time.sleep(0.02)
     family = psutil.Process(flow.pid).children(recursive=True)
     assert len(family) == 2
     flow.kill()
     flow.wait()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert not alive
+    assert all(ended(process) for process in family)
     assert out.read_text() == "asleep"

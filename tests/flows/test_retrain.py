@@ -17,6 +17,14 @@ from tests.flows.conftest import ask, newest_flow_run
 
 Darkroom = Callable[..., CompletedProcess[str]]
 
+#: One process that can be interrupted as soon as it says that it is there: a shell between two commands may overhear Ctrl-C.
+SLEEP = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+open("started", "w").close()
+time.sleep(600)
+"""
+
 
 def states(api: str, flow_run: str) -> dict[str, str]:
     return {run["name"]: run["state"]["name"] for run in ask(api, "task_runs", flow_runs={"id": {"any_": [flow_run]}})}
@@ -67,7 +75,8 @@ def test_how_a_run_fails(project: Path, darkroom: Darkroom, prefect_api: str, co
 
 def test_ctrl_c_ends_tidily_and_a_killed_run_does_not_stay_running(project: Path, prefect_api: str, darkroom: Darkroom) -> None:
     (project / "params.yaml").write_text("data: {name: toy}")
-    (project / "dvc.yaml").write_text("stages:\n  sleep:\n    cmd: touch started && sleep 60\n    outs: [started]\n")
+    (project / "sleep.py").write_text(SLEEP)
+    (project / "dvc.yaml").write_text("stages:\n  sleep:\n    cmd: python sleep.py\n    outs: [started]\n")
     environment = {**os.environ, "PREFECT_API_URL": prefect_api}
 
     def start() -> subprocess.Popen[str]:
@@ -81,7 +90,7 @@ def test_ctrl_c_ends_tidily_and_a_killed_run_does_not_stay_running(project: Path
 
     interrupted = start()
     os.killpg(interrupted.pid, signal.SIGINT)
-    _, said = interrupted.communicate(timeout=60)
+    _, said = interrupted.communicate()
     assert interrupted.returncode == 130, said
     assert "Traceback" not in said
     assert newest_flow_run(prefect_api)["state"]["type"] == "CANCELLED"

@@ -14,6 +14,7 @@ import pytest
 from components.errors import TransientError
 from flows import servers
 from flows.servers import Prefect, Server
+from tests.flows.conftest import ended
 
 
 def test_a_record_of_a_dead_or_another_process_is_dropped(tmp_path: Path) -> None:
@@ -41,6 +42,9 @@ def test_a_server_of_the_environment_that_is_away_is_told(tmp_path: Path, monkey
 
 def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(servers, "_START_UP_S", 600)
+    monkeypatch.setattr(servers, "_ANSWER_S", 60)
+    started = {}
     try:
         started = servers.up(tmp_path, prefect_port=14200, mlflow_port=15000)
         assert set(started) == {"prefect", "mlflow"}
@@ -64,13 +68,12 @@ def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatc
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 def test_the_temporary_server_ends_with_a_run_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    code = "import pathlib, sys, time; from flows.servers import Prefect\n"
-    code += "Prefect(pathlib.Path(sys.argv[1])).start(); print('up', flush=True); time.sleep(60)"
-    run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    code = "import pathlib, sys; from flows.servers import Prefect\n"
+    code += "Prefect(pathlib.Path(sys.argv[1])).start(); print('up', flush=True); sys.stdin.read()"
+    run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "up\n"
     [server] = psutil.Process(run.pid).children()
     run.kill()
-    run.wait()
-    server.wait(timeout=20)
-    assert not server.is_running()
+    run.communicate()
+    assert ended(server)

@@ -250,22 +250,25 @@ def test_an_import_that_is_ended_halfway_leaves_the_version_before(source: Path,
     import_dataset(str(source), "pets", tmp_path / "data")
     before = {path.name: path.read_bytes() for path in (tmp_path / "data/pets").rglob("*") if path.is_file()}
     code = (
-        "import sys, time; from pathlib import Path; from components.datasets import writing, sources\n"
+        "import sys; from pathlib import Path; from components.datasets import writing, sources\n"
         "from components.datasets.sources.folder import FolderSource\n"
         "read = FolderSource._read\n"
-        "FolderSource._read = lambda self, name: (print(name, flush=True), time.sleep(0.5), read(self, name))[2]\n"
+        "FolderSource._read = lambda self, name: (print(name, flush=True), sys.stdin.readline(), read(self, name))[2]\n"
         "from components.datasets.importing import import_dataset\n"
         "import_dataset(sys.argv[1], 'pets', Path(sys.argv[2]), mode='replace')"
     )
     command = [sys.executable, "-c", code, str(source), str(tmp_path / "data")]
     root = Path(__file__).parents[3]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}
-    ) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **pipes, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
-        process.stdout.readline()
-        process.stdout.readline()
+        assert process.stdout.readline() == "cat/0.png\n"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "cat/2.png\n"
         process.send_signal(number)
+        process.wait()
     assert process.returncode != 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "data/pets").rglob("*") if path.is_file()} == before
     import_dataset(str(source), "pets", tmp_path / "data", mode="replace")
