@@ -1,4 +1,5 @@
-import time
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,17 @@ from components.tracking.system import SystemMetrics, gpu_load
 
 
 def test_samples_are_named_as_mlflows_page_knows_them(tmp_path: Path) -> None:
-    tracker = JournalTracker(tmp_path / "run.jsonl")
+    twice = threading.Event()
+
+    class Tracker(JournalTracker):
+        def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+            super().log_metrics(metrics, step)
+            if step == 1:
+                twice.set()
+
+    tracker = Tracker(tmp_path / "run.jsonl")
     with SystemMetrics(tracker, every_s=0.05):
-        time.sleep(0.3)
+        assert twice.wait(120)
     events = read_events(tracker.path)
     assert [event.content["step"] for event in events[:2]] == [0, 1]
     sample = events[0].content["metrics"]
