@@ -14,12 +14,14 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from components.networks.detection.objects import Objects
+from components.networks.detection.objects import Objects, packed
 from components.networks.detection.points import Raw, decode
 
 #: Points that are taught one object; how much naming and boxing weigh (TOOD, 4.1).
 _TOP_POINTS, _ALPHA, _BETA = 13, 1.0, 6.0
 _TINY = 1e-9
+#: Pairs of a point and an object that are weighed at once, at some 40 bytes each. Sixteen images of 50 objects at 640 pixels are seven million.
+_MOST_PAIRS = 2**25
 
 
 class Assigned(NamedTuple):
@@ -62,7 +64,7 @@ def loss(raw: Raw, objects: Objects, points: torch.Tensor, weights: Mapping[str,
 
 
 def assign(scores: torch.Tensor, boxes: torch.Tensor, points: torch.Tensor, objects: Objects) -> Assigned:
-    """Decide what each point is taught.
+    """Decide what each point is taught; of a batch with very many objects an image at a time, each with its own.
 
     A point may be taught an object if it lies in its box; a box that is so small that no point lies in it counts as one stride wide
     and high. Of those the 13 that align best are; a point that several objects want takes the one it overlaps most.
@@ -73,6 +75,16 @@ def assign(scores: torch.Tensor, boxes: torch.Tensor, points: torch.Tensor, obje
         points: float32 (P, 3) as x, y, stride.
         objects: What is there.
     """
+    if len(scores) > 1 and objects.labels.numel() * len(points) > _MOST_PAIRS:
+        each = []
+        for number, own in enumerate(zip(*objects, strict=True)):
+            one = packed(Objects(*(tensor[None] for tensor in own)))
+            each.append(_assign(scores[number : number + 1], boxes[number : number + 1], points, one))
+        return Assigned(*(torch.cat(parts) for parts in zip(*each, strict=True)))
+    return _assign(scores, boxes, points, objects)
+
+
+def _assign(scores: torch.Tensor, boxes: torch.Tensor, points: torch.Tensor, objects: Objects) -> Assigned:
     num_images, num_points, num_classes = scores.shape
     num_objects = objects.labels.shape[1]
     if not num_objects:
@@ -87,7 +99,7 @@ def assign(scores: torch.Tensor, boxes: torch.Tensor, points: torch.Tensor, obje
     claims = torch.where(chosen, overlap + 1.0, 0.0)
     overlap_of_point, of_point = claims.max(dim=1)  # (N, P)
     taught = overlap_of_point > 0
-    chosen &= functional.one_hot(of_point, num_objects).transpose(1, 2).bool()
+    chosen &= torch.zeros_like(chosen).scatter_(1, of_point[:, None], True)
     alignment, overlap = alignment * chosen, overlap * chosen
     strength = alignment / alignment.amax(dim=2, keepdim=True).clamp(min=_TINY) * overlap.amax(dim=2, keepdim=True)
     strength_of_point = strength.amax(dim=1)

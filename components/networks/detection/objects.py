@@ -66,7 +66,7 @@ def in_mosaic(objects: Objects, mosaic: Mosaic | None) -> Objects:
     boxes = (objects.boxes_xyxy[mosaic.members] - mosaic.source.repeat(1, 1, 2)[:, :, None]) * mosaic.scale[:, :, None, None]
     whole = Objects(boxes + mosaic.low.repeat(1, 1, 2)[:, :, None], objects.labels[mosaic.members], objects.present[mosaic.members])
     found = _within(whole, mosaic.low[:, :, None], mosaic.high[:, :, None])
-    return _packed(Objects(*(tensor.flatten(1, 2) for tensor in found)))
+    return packed(Objects(*(tensor.flatten(1, 2) for tensor in found)))
 
 
 def mixed(objects: Objects, mixing: Mixing | None) -> Objects:
@@ -79,7 +79,7 @@ def mixed(objects: Objects, mixing: Mixing | None) -> Objects:
     own = objects.present & (mixing.kept >= LEAST_SHARE)[:, None]
     others = objects.present[mixing.partner] & (1 - mixing.kept >= LEAST_SHARE)[:, None]
     boxes, labels = (torch.cat([each, each[mixing.partner]], dim=1) for each in (objects.boxes_xyxy, objects.labels))
-    return _packed(Objects(boxes, labels, torch.cat([own, others], dim=1)))
+    return packed(Objects(boxes, labels, torch.cat([own, others], dim=1)))
 
 
 def _within(objects: Objects, low: torch.Tensor, high: torch.Tensor) -> Objects:
@@ -90,7 +90,7 @@ def _within(objects: Objects, low: torch.Tensor, high: torch.Tensor) -> Objects:
     return Objects(boxes, objects.labels, objects.present & enough)
 
 
-def _packed(objects: Objects) -> Objects:
+def packed(objects: Objects) -> Objects:
     """Return the same objects with no more padding than needed: a loss computes with all of it."""
     order = objects.present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
     order = order[:, : int(objects.present.sum(dim=1).max()) if objects.present.numel() else 0]

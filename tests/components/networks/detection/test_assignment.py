@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
+from components.networks.detection import assignment
 from components.networks.detection.assignment import assign, loss
 from components.networks.detection.objects import Objects
 from components.networks.detection.points import Raw, points
@@ -52,6 +54,23 @@ def test_padding_teaches_nothing() -> None:
     alone, padded = _objects([[4.0, 4, 60, 60]], [1]), _objects([[4.0, 4, 60, 60]], [1], padding=3)
     for one, other in zip(assign(*_guess(alone), alone), assign(*_guess(padded), padded), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_many_objects_are_taught_an_image_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = torch.Generator().manual_seed(0)
+    low = torch.rand(3, 40, 2, generator=draws) * 40
+    boxes = torch.cat([low, low + 4 + torch.rand(3, 40, 2, generator=draws) * 20], dim=2)
+    present = torch.arange(40)[None] < torch.tensor([[40], [0], [7]])
+    objects = Objects(boxes, torch.randint(0, 2, (3, 40), generator=draws), present)
+    grid = points(*SIZE)
+    guess = torch.rand(3, len(grid), 2, generator=draws), boxes.repeat(1, 10, 1)[:, : len(grid)] + 2, grid
+    at_once = assign(*guess, objects)
+    assert at_once.taught.any(dim=1).tolist() == [True, False, True]
+    monkeypatch.setattr(assignment, "_MOST_PAIRS", 1000)
+    one_by_one = assign(*guess, objects)
+    assert torch.equal(one_by_one.taught, at_once.taught)
+    assert torch.equal(one_by_one.scores, at_once.scores)
+    assert torch.equal(one_by_one.boxes_xyxy[at_once.taught], at_once.boxes_xyxy[at_once.taught])
 
 
 def test_a_batch_without_objects_teaches_that_there_are_none() -> None:
