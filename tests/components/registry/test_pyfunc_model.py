@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 from components.registry.register import Registered
 from components.tracking.store import tracking_uri
 from tests.components.registry.conftest import Project, png
+from tests.conftest import free_port
 
 _IN_A_PROCESS_WITHOUT_TORCH = """
 import base64, io, json, sys
@@ -80,9 +80,7 @@ def test_what_it_needs_is_exact_and_without_torch(registered: Registered, projec
 
 
 def test_it_serves_over_http(project: Project, registered: Registered, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     serve = ["models", "serve", "--model-uri", "models:/toy/1", "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     with (tmp_path / "log").open("w") as log:
         command = [sys.executable, "-m", "mlflow", *serve]
@@ -91,8 +89,8 @@ def test_it_serves_over_http(project: Project, registered: Registered, tmp_path:
         answer = _ask(port, [png(2, easiness=0, number=1), png(0, easiness=249, number=2)], server, tmp_path / "log")
     finally:
         if server.poll() is None:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(timeout=20)
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
     assert [row["label"] for row in answer["predictions"]] == ["cat", "bee"]  # the second, an ant, is one of the hard ones
     assert answer["predictions"][0]["score"] == pytest.approx(max(answer["predictions"][0]["probabilities"]))
 
@@ -101,13 +99,12 @@ def _ask(port: int, images: list[bytes], server: subprocess.Popen[bytes], log: P
     rows = [[base64.b64encode(image).decode()] for image in images]
     body = json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
-    for _ in range(240):
+    while True:
         assert server.poll() is None, log.read_text()[-2000:]
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return dict(json.load(answer))
         except urllib.error.HTTPError as error:
             raise AssertionError(error.read().decode()[:2000]) from None
         except OSError:
-            time.sleep(0.5)
-    raise AssertionError(log.read_text()[-2000:])
+            time.sleep(0.2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,36 +16,40 @@ from components.errors import TransientError
 from components.registry.config import PromoteConfig
 from components.registry.promote import judge_and_promote
 from components.registry.versions import fetch_bundle, versions
-from components.tracking import runs
+from components.tracking import runs, store
 from components.tracking.positions import mlflow_run_id
 from components.tracking.shipping import ship_pending
 from components.tracking.store import connect, server_command, tracking_uri
 from tests.components.registry.conftest import Project
+from tests.conftest import free_port
 
 
 @pytest.fixture
-def server(project: Project, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def server(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """What `darkroom up` starts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
+    monkeypatch.setattr(store, "_PROBE_TIMEOUT_S", 60.0)  # whatever else the machine does
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(server_command(project.home, "127.0.0.1", port), stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
     (project.home / "servers.json").write_text(json.dumps({"mlflow": {"url": f"http://127.0.0.1:{port}", "pid": process.pid}}))
-    for _ in range(240):
-        assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
-        try:
-            connect(project.home)
-            break
-        except TransientError:
-            time.sleep(0.5)
-    yield process
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    try:
+        while True:
+            assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
+            try:
+                connect(project.home)
+                break
+            except TransientError:
+                time.sleep(0.2)
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
-def test_what_was_registered_with_the_server_is_there_without_it_and_the_other_way(project: Project, server: subprocess.Popen[bytes]) -> None:
+def test_what_was_registered_with_the_server_is_there_without_it_and_the_other_way(
+    project: Project, server: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert tracking_uri(project.home).startswith("http://127.0.0.1")
     runs.start_run(project.home, "r1", "toy", "retrain")
     runs.finish(project.home, "r1", None, "FINISHED")
@@ -58,6 +61,7 @@ def test_what_was_registered_with_the_server_is_there_without_it_and_the_other_w
     first.bundle.rename(project.root / "put-away")
     fetch_bundle(project.home, "toy@champion")
 
+    monkeypatch.setattr(store, "_PROBE_TIMEOUT_S", 1.0)
     os.killpg(server.pid, signal.SIGSTOP)  # it takes connections and says nothing
     with pytest.raises(TransientError, match="does not answer"):
         fetch_bundle(project.home, "toy@champion")
