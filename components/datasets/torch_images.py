@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 
 from components.datasets.annotations import IGNORE, boxes_of
+from components.datasets.decoding import upright_rgb
 from components.datasets.headers import open_image
 from components.errors import DataError
 
@@ -54,8 +55,8 @@ class TorchImages(TorchDataset[tuple[torch.Tensor, Any]]):
     def _image(self, index: int) -> Image.Image:
         content = self._dataset.image(index)
         try:
-            return ImageOps.exif_transpose(open_image(content)).convert("RGB")
-        except Exception as error:  # Pillow's readers raise whatever they trip over
+            return upright_rgb(open_image(content))
+        except DataError as error:
             raise DataError(f"{self._dataset.table.column('image_id')[index]}: {error}") from error
 
     def _target(self, index: int, scale_hw: tuple[float, float]) -> Any:

@@ -10,6 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from components import datasets
+from components.datasets.decoding import decode
 from components.datasets.manifest import DatasetInfo
 from components.datasets.writing import write_dataset
 from components.errors import DataError
@@ -50,6 +51,17 @@ def test_masks_keep_their_numbers(tmp_path: Path) -> None:
     with datasets.open("pets", tmp_path) as pets:
         assert pets.torch(size=4)[0][1].tolist() == [[0, 0, 1, 1]] * 4
         assert pets.torch()[1][1].unique().tolist() == [255]
+
+
+def test_pixels_are_those_that_training_sees(tmp_path: Path) -> None:
+    deep, clear = io.BytesIO(), io.BytesIO()
+    Image.fromarray(np.arange(0, 64000, 1000, dtype=np.uint16).reshape(8, 8)).save(deep, "PNG")
+    Image.new("RGBA", (8, 8), (10, 20, 30, 0)).save(clear, "PNG")
+    contents = [deep.getvalue(), clear.getvalue()]
+    write(tmp_path, "classification", [ImportedImage(f"{number}.png", content, {"label": "cat"}) for number, content in enumerate(contents)])
+    with datasets.open("pets", tmp_path) as pets:
+        for number, content in enumerate(contents):
+            np.testing.assert_array_equal(pets.torch()[number][0].permute(1, 2, 0).numpy(), decode(content))
 
 
 def test_it_fits_a_loader_and_names_a_damaged_image(tmp_path: Path) -> None:
