@@ -66,7 +66,7 @@ def promote_model(project: Path, ref: str, reason: str, override: bool) -> str:
     home = project / ".darkroom"
     params = read_params(project / "params.yaml")
     decision = promote(project, home, ref, section_of(params, PromoteConfig), reason, override)
-    return "\n".join([str(models_view.decision_text(decision)), _publish(project, ref.partition("/")[0])])
+    return "\n".join([str(models_view.decision_text(decision)), _publish(project, decision.challenger.partition("/")[0])])
 
 
 def rollback_model(project: Path, name: str | None, to: int | None, reason: str) -> str:
