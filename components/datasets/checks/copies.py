@@ -12,7 +12,6 @@ from components.datasets.checks.config import ValidateConfig
 from components.datasets.checks.duplicates import near_duplicates
 from components.datasets.checks.suite import Part, Subject
 
-COPIES = ("copies", "copies_across_splits")
 NEAR_DUPLICATES = ("near_duplicates", "near_duplicates_across_splits")
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from components.datasets.dataset import Dataset
 from components.datasets.manifest import DATASET, MANIFEST, SHARDS, parse_dataset, parse_manifest
-from components.datasets.versions.objects import Objects, parse_record, record_path, recorded
+from components.datasets.versions.objects import Objects, recorded
 from components.datasets.versions.tags import find, parse_ref
 from components.errors import DataError
 
@@ -40,12 +40,6 @@ def open_recorded(objects: Objects, md5: str, what: str) -> Dataset:
     info = parse_dataset(objects.read(files[DATASET]).decode("utf-8", "replace"), f"{what}: {DATASET}")
     table = parse_manifest(pa.BufferReader(objects.read(files[MANIFEST])), name=f"{what}: {MANIFEST}")
     return Dataset(info, table, ObjectShards(objects, files))
-
-
-def same_as_working_copy(project: Path, name: str, md5: str) -> bool:
-    """Tell whether data/NAME.dvc names this folder's object."""
-    path = project / record_path(name)
-    return path.is_file() and parse_record(path.read_text(encoding="utf-8"), str(path))["md5"] == md5
 
 
 class ObjectShards:
