@@ -103,7 +103,9 @@ def up(
 ) -> None:
     """Start local Prefect and MLflow servers, for their pages."""
     from flows import servers
+    from flows.parameters import require_project
 
+    require_project(Path.cwd())
     for name, server in sorted(servers.up(Home.absolute(), prefect_port, mlflow_port).items()):
         print(f"{name:<9}{server.url}")
 
@@ -133,6 +135,9 @@ def report(show: Annotated[bool, typer.Option("--open", help="Open it in the bro
     """Print where the last run's report is, or open it."""
     page = Path("reports/index.html").absolute()
     if not page.exists():
+        from flows.parameters import require_project
+
+        require_project(Path.cwd())
         from components.errors import InputError
 
         raise InputError(f"{page} not found; it is made at the end of: darkroom run")

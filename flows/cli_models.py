@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,18 @@ from flows.terminal import only_answers
 
 models = typer.Typer(help="Model versions: list, show, compare, promote, roll back.", no_args_is_help=True, rich_markup_mode=None)
 
-Home = Path(".darkroom")
+
+def _home() -> Path:
+    """Return the project's `.darkroom`.
+
+    Raises:
+        ConfigError: This folder is no project, and the environment names no MLflow server either.
+    """
+    from flows.parameters import require_project
+
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        require_project(Path.cwd())
+    return Path.cwd() / ".darkroom"
 
 
 @models.callback()
@@ -25,7 +37,7 @@ def list_() -> None:
     """List all versions."""
     from components.registry import models_view
 
-    print(models_view.list_text(Home.absolute()))
+    print(models_view.list_text(_home()))
 
 
 @models.command()
@@ -33,7 +45,7 @@ def show(ref: Annotated[str, typer.Argument(metavar="NAME/V|NAME@ALIAS")]) -> No
     """Show a version: its lineage, proofs and decision."""
     from components.registry import models_view
 
-    print(models_view.show_text(Home.absolute(), ref))
+    print(models_view.show_text(_home(), ref))
 
 
 @models.command()
@@ -83,4 +95,4 @@ def history(name: Annotated[str | None, typer.Argument(help="[default: the datas
     from components.registry import models_view
     from flows.commands import model_name
 
-    print(models_view.history_text(Home.absolute(), name or model_name(Path.cwd())))
+    print(models_view.history_text(_home(), name or model_name(Path.cwd())))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 import shutil
 import sys
 import uuid
@@ -89,9 +90,9 @@ def init_text(target: Path, task: str | None, source: str | None) -> str:
     lines = [f"{target}: {made.task} on {made.num_images:,} images, data/{made.dataset}"]
     if made.num_left_out:
         lines.append(f"{made.num_left_out} images could not be taken; darkroom data check {made.dataset} names them")
-    commands = [] if target.resolve() == Path.cwd() else [f"cd {target}"]
+    commands = [] if target.resolve() == Path.cwd() else [f"cd {shlex.quote(str(target))}"]
     if (found := shutil.which("darkroom")) is None or Path(found).parent != Path(sys.executable).parent:
-        commands.append(f"source {Path(sys.executable).parent / 'activate'}")
+        commands.append(f"source {shlex.quote(str(Path(sys.executable).parent / 'activate'))}")
     return "\n".join([*lines, "Next:", *(f"    {command}" for command in (*commands, "darkroom run")), "README.md there says what else there is."])
 
 
@@ -164,7 +165,7 @@ def _appearing(target: Path) -> Iterator[Path]:
         InputError: The disk is full.
     """
     if not target.parent.is_dir():
-        raise ConfigError(f"there is no folder {target.parent}. Make it: mkdir -p {target.parent}")
+        raise ConfigError(f"there is no folder {target.parent}. Make it: mkdir -p {shlex.quote(str(target.parent))}")
     if target.exists():
         if not target.is_dir():
             raise ConfigError(f"{target} is a file; expected an empty folder, or one that is not there yet")
@@ -208,7 +209,7 @@ def _settings(made: Made, own_images: bool) -> dict[str, Any]:
 def _readme(made: Made) -> str:
     from jinja2 import Template
 
-    return Template(_template("README.md.j2")).render(name=made.dataset, task=made.task) + "\n"
+    return Template(_template("README.md.j2"), trim_blocks=True).render(name=made.dataset, task=made.task).rstrip() + "\n"
 
 
 def _ignore_outs(place: Path) -> None:

@@ -48,6 +48,16 @@ def write_overrides(path: Path, overrides: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
+def require_project(folder: Path) -> None:
+    """Look whether a folder is a project, before anything is made in it.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not (folder / "params.yaml").exists():
+        read_params(folder / "params.yaml")
+
+
 def dataset_name(project: Path, overrides: Mapping[str, Any]) -> str:
     """Return `data.name` of params.yaml, after a look at what needs no step to be checked: YAML, sections, the dataset's name.
 

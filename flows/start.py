@@ -117,12 +117,16 @@ def serve(cron: str, latest: bool) -> None:
     """Serve the flow on a schedule, with a local server that stays if none is running."""
     import os
 
+    from components.errors import ConfigError
     from components.git import git
     from flows import servers
+    from flows.parameters import require_project
 
     project = Path.cwd()
     home = project / ".darkroom"
-    git(project, "rev-parse", "--verify", "HEAD^{commit}")
+    require_project(project)
+    if git(project, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False) is None:
+        raise ConfigError("scheduled runs work on the last commit, and there is none here: git init, git add, git commit")
     if "PREFECT_API_URL" not in os.environ:
         servers.up(home)
     prefect = servers.Prefect(home)

@@ -212,6 +212,8 @@ def show(report: RunReport, project: Path, page: Path) -> None:
             console.print(f"{name:<10}{escape(text)}", soft_wrap=True)
     if found := artifacts(project, export_names(report)):
         exports = Table(*found[0].row(), box=None, header_style="dim", pad_edge=False)
+        exports.columns[0].no_wrap = True  # a name is never cut, however narrow the terminal
+        exports.columns[0].min_width = max(len(artifact.record.name) for artifact in found)
         for artifact in found:
             exports.add_row(*(escape(cell) for cell in artifact.row().values()), style="yellow" if artifact.record.refusals else "")
         console.print()

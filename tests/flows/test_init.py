@@ -15,7 +15,7 @@ from components.git import git
 from components.protocols import plugin_names
 from flows import init as module
 from flows.cli import main
-from flows.init import init, params_text
+from flows.init import init, init_text, params_text
 from flows.parameters import write_overrides
 from flows.status import status_text
 from tests.conftest import ROOT
@@ -55,6 +55,15 @@ def test_a_project_of_ones_own_images(photos: Path, tmp_path: Path, monkeypatch:
     assert files is not None
     assert {"data/flowers.dvc", "code.lock", "dvc.yaml", "models/start/start.json"} <= set(files.splitlines())
     assert git(project, "check-ignore", "models/base", "data/training") == "models/base\ndata/training"
+
+
+def test_what_is_to_be_typed_next_can_be_pasted(photos: Path, tmp_path: Path) -> None:
+    target = tmp_path / "Müllers Bilder"
+    said = init_text(target, "classification", str(photos))
+    assert f"\n    cd '{target}'\n" in said
+    commands = (target / "README.md").read_text(encoding="utf-8").partition("after an upgrade")[2].splitlines()[2:]
+    assert len(commands) == 7
+    assert len({line.index("  # ") for line in commands}) == 1
 
 
 @pytest.mark.parametrize("task", plugin_names("components.tasks"))

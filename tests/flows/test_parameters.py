@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import ConfigError
+from flows.cli import main
 from flows.parameters import dataset_name, parse_overrides, write_overrides
 
 
@@ -44,3 +45,20 @@ def test_an_unknown_section_is_named_before_anything_is_imported(project: Path) 
     params.write_text(params.read_text() + "trian: {lr: 1}\n")
     with pytest.raises(ConfigError, match="unknown section 'trian'"):
         dataset_name(project, {})
+
+
+@pytest.mark.parametrize("command", ["report", "up", "serve"])
+def test_a_folder_that_is_no_project_is_told_and_left_as_it_is(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command]) == 2
+    assert "params.yaml not found. Run the command in the folder that holds params.yaml" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_schedule_needs_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "params.yaml").write_text("data: {name: toy}\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve"]) == 2
+    assert "scheduled runs work on the last commit, and there is none here" in capsys.readouterr().err

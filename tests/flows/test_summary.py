@@ -1,0 +1,34 @@
+"""The ending of a run at the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.records import DatasetRef, ExportRecord, ModelSpec, Preprocess
+from components.reporting.records import RunReport, StageLine
+from flows.summary import show
+
+
+def test_a_narrow_terminal_cuts_no_artifacts_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "36")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    spec = ModelSpec(
+        task="segmentation",
+        model="unet",
+        classes=["a", "b"],
+        preprocess=Preprocess(size_hw=(8, 8), channels=1, resize="stretch"),
+        mean=[0.5],
+        std=[0.2],
+        dataset=DatasetRef(name="shapes", version="1.0.0", manifest_digest="ab", num_images=9),
+        training_digest="cd",
+    )
+    name = "dense-torch_export"
+    record = ExportRecord(variant="dense", format="torch_export", file="model.pt2", sha256="0" * 64, num_bytes=1_660_000, spec=spec, refusals=[])
+    (tmp_path / "models/exported" / name).mkdir(parents=True)
+    record.save(tmp_path / "models/exported" / name / "artifact.json")
+    stages = [StageLine(name=f"export@{name}", state="ran", seconds=1.0)]
+    report = RunReport(name="shapes", run_id="r", started="2026-11-21T04:31", seconds=1.0, outcome="kept", headline="done", stages=stages)
+    show(report, tmp_path, tmp_path / "none.html")
+    assert capsys.readouterr().out.count(name) == 2
