@@ -1,11 +1,16 @@
-"""Every detector learns eight composed scenes by heart: a check of losses, decoding and exports, not of skill."""
+"""Every detector learns eight composed scenes by heart: a check of losses, decoding and exports, not of skill.
+
+A run that was stopped goes on with the detectors that are missing; what was measured stays in .darkroom/benchmarks/overfit and is not repeated.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,7 @@ from components.records import DatasetRef, ModelSpec, Preprocess
 from components.tasks.detection import plugin
 
 LONG = True
+FOLDER = Path(".darkroom/benchmarks/overfit")
 NUM_IMAGES, TARGET, NUM_CALIBRATION = 8, 0.9, 32
 
 
@@ -47,18 +53,20 @@ class Lesson:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: Of a scene's thousand proposals as many as this are learnt from: a step takes a sixth of the time.
+_FEW = {"anchor_scale": 0.5, "samples": 64}
 LESSONS = (
     Lesson("yolo_nano", steps=120, lr=0.004),
-    Lesson("yolo_nano", zoom=2, options={"backbone": "resnet18"}),
+    Lesson("yolo_nano", zoom=2, steps=70, options={"backbone": "resnet18"}),
+    Lesson("fasterrcnn_resnet18_fpn", steps=50, options=_FEW),
+    Lesson("fasterrcnn_mobilenet_v3_large_fpn", zoom=2, steps=80, options=_FEW),
     Lesson("ssdlite320_mobilenet_v3_large", zoom=2, steps=100, lr=0.002),
+    Lesson("ssd300_vgg16", side=75, zoom=4, lr=1e-4),
     Lesson("retinanet_resnet18_fpn", options={"anchor_scale": 0.5}),
     Lesson("fcos_resnet18_fpn"),
-    Lesson("fasterrcnn_resnet18_fpn", options={"anchor_scale": 0.5}),
-    Lesson("fasterrcnn_mobilenet_v3_large_fpn", zoom=2, options={"anchor_scale": 0.5}),
     Lesson("retinanet_resnet50_fpn", options={"anchor_scale": 0.5}),
     Lesson("fcos_resnet50_fpn"),
-    Lesson("fasterrcnn_resnet50_fpn", options={"anchor_scale": 0.5}),
-    Lesson("ssd300_vgg16", side=75, zoom=4, lr=1e-4),
+    Lesson("fasterrcnn_resnet50_fpn", steps=50, options=_FEW),
 )
 
 
@@ -119,9 +127,9 @@ def ap50(predictions: list[Any], truths: list[Truth]) -> float:
 def measure(lesson: Lesson) -> Row:
     """Teach one detector, export it, and judge all of it on the eight images."""
     spec, (pixels, truths) = spec_of(lesson), images_of(lesson)
-    began = time.monotonic()
+    began = time.process_time()
     model = taught(lesson, spec, pixels, truths)
-    seconds = time.monotonic() - began
+    seconds = time.process_time() - began
     with torch.inference_mode():
         scores = {"torch": ap50(plugin.predict(model, torch.from_numpy(pixels).permute(0, 3, 1, 2)), truths)}
     graph = plugin.deploy_graph(model, spec)
@@ -138,10 +146,15 @@ def measure(lesson: Lesson) -> Row:
         f"{TARGET}",
         scores["torch"] / TARGET,
         min(scores["torch"], scores["ONNX"]) >= TARGET,
-        f"{lesson.side * lesson.zoom} px, {lesson.steps} steps, {seconds:.0f} s",
+        f"{lesson.side * lesson.zoom} px, {lesson.steps} steps, {seconds:.0f} CPU seconds",
     )
 
 
-def rows() -> list[Row]:
-    """Measure."""
-    return [measure(lesson) for lesson in LESSONS]
+def rows() -> Iterator[Row]:
+    """Measure what is missing."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for lesson in LESSONS:
+        kept = FOLDER / f"{lesson.model}-{hashlib.sha256(repr(lesson).encode()).hexdigest()[:8]}.json"
+        if not kept.is_file():
+            kept.write_text(json.dumps(asdict(measure(lesson))))
+        yield Row(**json.loads(kept.read_text()))

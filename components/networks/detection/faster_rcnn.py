@@ -50,11 +50,13 @@ class FasterRCNN(TorchvisionDetector):
         backbone: A ResNet's name, or ``mobilenet_v3_large``.
         anchor_scale: By which the sides of the anchors, 32 to 512 pixels, are multiplied.
         proposals: How many of an image are looked at when it is not learning: 300 in the paper, 1000 in torchvision.
+        samples: How many of an image are learnt from, a quarter of them on objects if there are as many: 512 in arXiv:1612.03144. Most of what a
+            step takes is theirs where images are small.
     """
 
     variants: ClassVar = {f"fasterrcnn_{backbone}_fpn": {"backbone": backbone} for backbone in ("mobilenet_v3_large", "resnet18", "resnet50")}
 
-    def __init__(self, num_classes: int, channels: int, backbone: str, anchor_scale: float = 1.0, proposals: int = 300) -> None:
+    def __init__(self, num_classes: int, channels: int, backbone: str, anchor_scale: float = 1.0, proposals: int = 300, samples: int = 512) -> None:
         from torchvision.models import detection
         from torchvision.models.detection.anchor_utils import AnchorGenerator
 
@@ -63,7 +65,13 @@ class FasterRCNN(TorchvisionDetector):
         pyramid, least_score = (_mobilenet_fpn(), 0.05) if mobile else (resnet_fpn(backbone), 0.0)
         by_level = (sides,) * 3 if mobile else tuple((side,) for side in sides)
         generator = AnchorGenerator(by_level, (_RATIOS,) * len(by_level))
-        network = detection.FasterRCNN(pyramid, num_classes + _BACKGROUND, rpn_anchor_generator=generator, rpn_score_thresh=least_score)
+        network = detection.FasterRCNN(
+            pyramid,
+            num_classes + _BACKGROUND,
+            rpn_anchor_generator=generator,
+            rpn_score_thresh=least_score,
+            box_batch_size_per_image=samples,
+        )
         super().__init__(network, channels)
         self._num_proposals = proposals
 

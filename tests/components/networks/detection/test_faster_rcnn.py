@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from components.networks.detection.faster_rcnn import FasterRCNN
+from components.networks.detection.objects import padded
 
 SIZE = (96, 64)
 
@@ -48,3 +49,13 @@ def test_places_that_are_no_proposals_say_nothing(detector: Any) -> None:
     with torch.no_grad():
         _, scores = detector.decode(detector(torch.rand(2, 1, *SIZE)), detector.anchors(SIZE), SIZE)
     assert (scores == 0).all()
+
+
+def test_as_many_proposals_are_learnt_from_as_are_asked_for() -> None:
+    detector: Any = FasterRCNN(3, 1, "resnet18", anchor_scale=0.5, samples=16)
+    shapes: list[torch.Size] = []
+    detector.model.roi_heads.box_head.register_forward_hook(lambda _module, given, _found: shapes.append(given[0].shape))
+    box = torch.tensor([[10.0, 10, 30, 40]])
+    objects = padded([box, box], [torch.zeros(1, dtype=torch.int64)] * 2, torch.device("cpu"))
+    assert detector.loss(detector(torch.rand(2, 1, *SIZE)), objects, SIZE, {}).isfinite()
+    assert shapes == [(2 * 16, 256, 7, 7)]
