@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from components.records import DatasetRef, ExportRecord, ModelSpec, Preprocess
+from components.records import BenchmarkRecord, DatasetRef, ExportRecord, ModelSpec, ParityRecord, Preprocess
 from components.reporting.records import RunReport, StageLine
 from flows.summary import show
 
 
 def test_a_narrow_terminal_cuts_no_artifacts_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("COLUMNS", "36")
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     spec = ModelSpec(
         task="segmentation",
@@ -28,6 +28,15 @@ def test_a_narrow_terminal_cuts_no_artifacts_name(tmp_path: Path, monkeypatch: p
     record = ExportRecord(variant="dense", format="torch_export", file="model.pt2", sha256="0" * 64, num_bytes=1_660_000, spec=spec, refusals=[])
     (tmp_path / "models/exported" / name).mkdir(parents=True)
     record.save(tmp_path / "models/exported" / name / "artifact.json")
+    scores = {"miou": 0.7116}
+    ParityRecord(
+        num_images=118, max_difference=0.0, mean_difference=0.0, agreement=1.0, eager=scores, artifact=scores,
+        accuracy_drop=0.0, worst_class="a", worst_class_drop=0.0,
+    ).save(tmp_path / "models/exported" / name / "parity.json")  # fmt: skip
+    (tmp_path / "reports/benchmark").mkdir(parents=True)
+    BenchmarkRecord(
+        artifact=name, num_bytes=1_660_000, latency_ms_median=43.63, latency_ms_p95=134.83, images_per_second=77, accuracy=0.7116, machine="two cores"
+    ).save(tmp_path / "reports/benchmark" / f"{name}.json")
     stages = [StageLine(name=f"export@{name}", state="ran", seconds=1.0)]
     report = RunReport(name="shapes", run_id="r", started="2026-11-21T04:31", seconds=1.0, outcome="kept", headline="done", stages=stages)
     show(report, tmp_path, tmp_path / "none.html")
