@@ -21,7 +21,7 @@ _KEPT = 2
 
 
 class Checkpoints:
-    """The checkpoints of one training in a folder; file names hold a number and the checksum of the content.
+    """The checkpoints of one training in a folder; file names hold a number, the training's fingerprint, and the checksum of the content.
 
     Args:
         folder: Made if it is missing; None: nothing is kept.
@@ -32,7 +32,7 @@ class Checkpoints:
         self._folder, self._fingerprint = folder, fingerprint
 
     def save(self, number: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint, then delete all but the two latest.
+        """Write a checkpoint, then delete all but the two latest of this training.
 
         Args:
             number: Grows with the training, for example batches done.
@@ -47,19 +47,21 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save({"fingerprint": self._fingerprint, "state": dict(state)}, buffer)
         content = buffer.getbuffer()
-        path = self._folder / f"{number:010d}-{hashlib.sha256(content).hexdigest()[:32]}.pt"
+        path = self._folder / f"{number:010d}-{self._fingerprint[:16]}-{hashlib.sha256(content).hexdigest()[:32]}.pt"
         with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        for old in self._paths()[_KEPT:]:
-            old.unlink(missing_ok=True)
+        kept = [path for path in self._paths() if path.stem.split("-")[1] == self._fingerprint[:16]][:_KEPT]
+        for path in self._paths():
+            if path not in kept:
+                path.unlink(missing_ok=True)
 
     def latest(self) -> dict[str, Any] | None:
         """Return the newest state that is whole and belongs to this training; None if there is none."""
         for path in self._paths():
             content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest()[:32] != path.stem.partition("-")[2]:
+            if hashlib.sha256(content).hexdigest()[:32] != path.stem.rpartition("-")[2]:
                 log.warning("checkpoint %s is damaged (its checksum differs): taking the one before", path.name)
                 continue
             try:
@@ -78,7 +80,7 @@ class Checkpoints:
         """Return the checkpoints, newest first."""
         if self._folder is None or not self._folder.is_dir():
             return []
-        return sorted(self._folder.glob("[0-9]*-*.pt"), reverse=True)
+        return sorted(self._folder.glob("[0-9]*-*-*.pt"), reverse=True)
 
 
 def folder_in(scratch: Path | None) -> Path | None:

@@ -111,7 +111,7 @@ class _Loop:
         model, spec, train = problem.model, problem.spec, problem.train
         self.val_targets = problem.evaluator.targets(problem.val.rows)
         targets = problem.training_targets()
-        self.checkpoints = Checkpoints(folder_in(context.scratch), fingerprint(model, spec, options, policy, plan, train))
+        self.checkpoints = Checkpoints(folder_in(context.scratch), fingerprint(model, spec, options, policy, plan, train, distillation))
         self.found = self.checkpoints.latest()
         self.runtime: Runtime = choose_runtime(options, model, multiply_adds(model, spec.preprocess))
         if self.found:

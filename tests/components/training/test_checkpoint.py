@@ -25,6 +25,17 @@ def test_the_latest_two_are_kept_and_the_latest_is_given(tmp_path: Path) -> None
     assert Checkpoints(tmp_path, "b").latest() is None
 
 
+def test_those_of_another_training_however_far_it_came_do_not_push_out_ones_own(tmp_path: Path) -> None:
+    before = Checkpoints(tmp_path, "a")
+    for number in (100, 200):
+        before.save(number, {"epoch": number})
+    now = Checkpoints(tmp_path, "b")
+    assert now.latest() is None
+    now.save(1, {"epoch": 1})
+    assert now.latest() == {"epoch": 1}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
 def test_a_damaged_one_gives_way_to_the_one_before_and_is_named(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     checkpoints = Checkpoints(tmp_path, "a")

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from components.protocols import Distiller
+from components.protocols import Context, Distiller
 from components.training.distillation import Distillation
 from components.training.options import DistillOptions, FitOptions
 
@@ -44,6 +45,15 @@ def test_a_student_comes_to_think_as_its_teacher_even_where_the_labels_say_other
     assert result.value > 0.9  # by the validation images, whose labels are right
     assert distance(problem, student, distillation.teacher) < started / 4
     assert all(torch.equal(tensor, before[name]) for name, tensor in distillation.teacher.state_dict().items())
+
+
+def test_a_training_without_a_teacher_is_not_gone_on_with(problem: Any, tmp_path: Path) -> None:
+    distillation = taught(problem, weight=1.0)
+    fresh, resumed = problem.model(seed=1), problem.model(seed=1)
+    problem.fit(problem.model(seed=1), Context(scratch=tmp_path))
+    problem.fit(fresh, distillation=distillation)
+    problem.fit(resumed, Context(scratch=tmp_path), distillation=distillation)
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in fresh.state_dict().items())
 
 
 def test_no_weight_is_no_teacher(problem: Any) -> None:
