@@ -53,22 +53,24 @@ def compare_paired(
     if statistics_a.shape != statistics_b.shape:
         raise DataError(f"the models were measured on {len(statistics_a)} and {len(statistics_b)} images; a paired comparison needs the same ones")
     metric = evaluator.metric
-    value_a, value_b = evaluator.score(statistics_a)[metric], evaluator.score(statistics_b)[metric]
-    pairs: list[tuple[float, float]] = []
-    with bar("compare", num_resamples, "resamples") as progress:
-        for weights in resample_weights(len(statistics_a), num_resamples, seed):
-            pairs.append((evaluator.score(statistics_a, weights)[metric], evaluator.score(statistics_b, weights)[metric]))
-            progress.update()
-    resampled = np.array(pairs)
+    values, resampled = [], []
+    with bar("compare", 2 * num_resamples, "resamples") as progress:
+        for statistics in (statistics_a, statistics_b):  # one after the other: an evaluator may keep what it has unpacked of the last it saw
+            values.append(evaluator.score(statistics)[metric])
+            scores = []
+            for weights in resample_weights(len(statistics), num_resamples, seed):
+                scores.append(evaluator.score(statistics, weights)[metric])
+                progress.update()
+            resampled.append(np.array(scores))
     drops = class_drops(evaluator, statistics_a, statistics_b)
     worst = max(drops, key=lambda name: drops[name])
     return PairedComparison(
         metric=metric,
         num_images=len(statistics_a),
         num_different=int((statistics_a != statistics_b).any(axis=1).sum()),
-        a=interval(value_a, resampled[:, 0]),
-        b=interval(value_b, resampled[:, 1]),
-        gain=interval(value_b - value_a, resampled[:, 1] - resampled[:, 0]),
+        a=interval(values[0], resampled[0]),
+        b=interval(values[1], resampled[1]),
+        gain=interval(values[1] - values[0], resampled[1] - resampled[0]),
         class_drops=drops,
         worst_class=worst,
         worst_class_drop=drops[worst],
