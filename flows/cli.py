@@ -108,6 +108,7 @@ def up(
     require_project(Path.cwd())
     for name, server in sorted(servers.up(Home.absolute(), prefect_port, mlflow_port).items()):
         print(f"{name:<9}{server.url}")
+    print("They go on until: darkroom down")
 
 
 @app.command()

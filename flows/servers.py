@@ -29,6 +29,7 @@ from components.errors import DarkroomError, TransientError
 log = logging.getLogger(__name__)
 
 _START_UP_S = 120.0
+_TOLD_AFTER_S = 2.0
 _PROBE_S = 3.0
 #: A server that is there may be busy, as the machine is; one that is not refuses at once.
 _ANSWER_S = 15.0
@@ -206,8 +207,11 @@ def _end_with_parent() -> None:
 
 
 def _wait_for(name: str, process: subprocess.Popen[bytes], url: str, home: Path) -> None:
-    started = time.monotonic()
+    started, told = time.monotonic(), False
     while not _answers(url, _PROBE_S):
+        if not told and time.monotonic() - started > _TOLD_AFTER_S:
+            told = True
+            log.info("waiting for the %s server to start", name.partition("-")[0])
         if process.poll() is not None or time.monotonic() - started > _START_UP_S:
             _end(process.pid)
             what = f"ended with code {process.returncode}" if process.returncode is not None else f"did not answer within {_START_UP_S:.0f} s"

@@ -40,6 +40,18 @@ def test_a_server_of_the_environment_that_is_away_is_told(tmp_path: Path, monkey
     assert not server.temporary
 
 
+def test_a_server_that_takes_its_time_is_told_of_once_and_its_log_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_TOLD_AFTER_S", 0)
+    monkeypatch.setattr(servers, "_START_UP_S", 0.3)
+    told = []
+    monkeypatch.setattr(servers.log, "info", lambda text, *values: told.append(text % values))
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with pytest.raises(TransientError, match=r"the prefect server did not answer within .* Its log says why: .*prefect-temporary\.log"):
+        servers._wait_for("prefect-temporary", process, "http://127.0.0.1:9/api/health", tmp_path)
+    assert told == ["waiting for the prefect server to start"]
+    assert not psutil.pid_exists(process.pid)
+
+
 def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setattr(servers, "_START_UP_S", 600)
