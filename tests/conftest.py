@@ -122,13 +122,13 @@ def s3_server() -> Iterator[str]:
         with one_at_a_time:
             return put(self)
 
-    S3Response.put_object = put_object  # S3 looks whether an object is there and writes it in one step, moto in two
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-    S3Response.put_object = put
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(S3Response, "put_object", put_object)  # S3 looks whether an object is there and writes it in one step, moto in two
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
 
 
 @pytest.fixture
