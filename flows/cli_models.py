@@ -93,6 +93,6 @@ def rollback(
 def history(name: Annotated[str | None, typer.Argument(help="[default: the dataset's model]")] = None) -> None:
     """Print who became champion when, and why."""
     from components.registry import models_view
-    from flows.commands import model_name
+    from components.registry.config import model_name_of
 
-    print(models_view.history_text(_home(), name or model_name(Path.cwd())))
+    print(models_view.history_text(_home(), name or model_name_of(Path.cwd())))

@@ -8,15 +8,7 @@ from pathlib import Path
 
 from components.config import DataConfig, read_params, section_of
 from components.errors import ConfigError, DataError, InputError
-from components.registry.config import PromoteConfig, PublishConfig, RegisterConfig
-
-
-def model_name(project: Path) -> str:
-    """Return the name under which the project's models are registered."""
-    from components.registry.config import model_name as name_of
-
-    params = read_params(project / "params.yaml")
-    return name_of(section_of(params, RegisterConfig), section_of(params, DataConfig).name)
+from components.registry.config import PromoteConfig, PublishConfig, model_name_of
 
 
 def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str | None, out: Path | None) -> int:
@@ -32,7 +24,7 @@ def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str
         raise ConfigError(f"--out {out}: found '{out.suffix}'; expected a name that ends in .csv or .json")
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}. Make it: mkdir -p {out.parent}")
-    folder = Path(model) if model and Path(model).is_dir() else fetch_bundle(home, model or f"{model_name(Path.cwd())}@champion")
+    folder = Path(model) if model and Path(model).is_dir() else fetch_bundle(home, model or f"{model_name_of(Path.cwd())}@champion")
     rows = list(predict_files(Bundle.open(folder, artifact), images))
     if not rows:
         raise DataError(f"no image found in {', '.join(str(path) for path in images)}")
@@ -73,7 +65,7 @@ def rollback_model(project: Path, name: str | None, to: int | None, reason: str)
     """Make an earlier champion the champion again, and move the object store's pointer back."""
     from components.registry.promote import rollback
 
-    name = name or model_name(project)
+    name = name or model_name_of(project)
     event = rollback(project / ".darkroom", name, reason, to)
     return "\n".join([f"{name}/{event.version} is the champion again (was {name}/{event.previous})", _publish(project, name)])
 

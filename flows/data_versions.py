@@ -266,11 +266,11 @@ def models_that_know(project: Path, sha256: set[str]) -> list[tuple[str, int]]:
         return []
     from components.registry.bundle import training_images
     from components.registry.session import open_registry
-    from components.registry.versions import bundle_of, versions
+    from components.registry.versions import bundle_of, registered_models, versions
 
     found = []
     with open_registry(home) as client:
-        for model in client.search_registered_models():
+        for model in registered_models(client):
             for version in versions(client, model.name):
                 try:
                     known = training_images(bundle_of(home, version))

@@ -23,10 +23,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from components.errors import DarkroomError
+from components.registry.config import model_name_of
 from components.tracking import runs
 from flows import isolation, orphans, release, starting
 from flows.account import Account
-from flows.commands import model_name
 from flows.data_versions import fetch_newest
 from flows.lock import checkout_lock
 from flows.parameters import dataset_name, write_overrides
@@ -133,7 +133,7 @@ def _stages(shop: Workshop, options: Options, account: Account) -> None:
     stages = pipeline.stages(options.until)
     coming = pipeline.out_of_date(stages)
     if starting.wants_champion(project) and "train" in {stage.addressing for stage in coming}:
-        starting.start_from_champion(project, account.home, model_name(project))
+        starting.start_from_champion(project, account.home, model_name_of(project))
         coming = pipeline.out_of_date(stages)
     if coming:
         if warm(project, coming):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
-from components.config import Section
+from components.config import DataConfig, Section, read_params, section_of
 
 
 class RegisterConfig(Section):
@@ -38,3 +39,13 @@ class PublishConfig(Section):
 def model_name(config: RegisterConfig, data_name: str) -> str:
     """Return the name under which models of a dataset are registered."""
     return config.name or data_name
+
+
+def model_name_of(project: Path) -> str:
+    """Return the name under which a project's models are registered.
+
+    Raises:
+        ConfigError: params.yaml is missing or wrong.
+    """
+    params = read_params(project / "params.yaml")
+    return model_name(section_of(params, RegisterConfig), section_of(params, DataConfig).name)

@@ -7,26 +7,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.errors import ConfigError
 from components.registry import history
 from components.registry.compare import Comparison
+from components.registry.config import model_name_of
 from components.registry.decision import Decision, Event
 from components.registry.judge import points
 from components.registry.reconcile import DECISION, reconcile_model
 from components.registry.session import open_registry
-from components.registry.versions import DIGEST_TAG, no_such_model, resolve, version_of
+from components.registry.versions import DIGEST_TAG, no_such_model, registered_models, resolve, version_of
 
 
 def rows(home: Path) -> list[dict[str, str]]:
     """Return all versions of all models, the newest first: version, alias, dataset, registered, bundle, decision."""
     found = []
     with open_registry(home) as client:
-        for model in client.search_registered_models():
-            if reconcile_model(client, home.parent, home, model, None):
-                model = history.registered_model(client, model.name)  # noqa: PLW2901
+        own = _own_model(home.parent)
+        if own is not None:  # what others have in the same store is theirs to look after
+            reconcile_model(client, home.parent, home, history.registered_model(client, own), None)
+        for model in registered_models(client):
             for version in sorted(client.search_model_versions(f"name = '{model.name}'"), key=lambda version: -int(version.version)):
                 aliases = sorted(alias for alias, number in model.aliases.items() if str(number) == str(version.version))
                 found.append(_row(version_of(version), aliases))
     return found
+
+
+def _own_model(project: Path) -> str | None:
+    try:
+        return model_name_of(project)
+    except ConfigError:  # a list can be asked for anywhere
+        return None
 
 
 def _row(version: Any, aliases: Sequence[str]) -> dict[str, str]:
@@ -79,7 +89,7 @@ def history_text(home: Path, name: str) -> str:
     with open_registry(home) as client:
         model = history.registered_model(client, name)
         if model is None:
-            raise no_such_model(name, (model.name for model in client.search_registered_models()))
+            raise no_such_model(name, (model.name for model in registered_models(client)))
         reconcile_model(client, home.parent, home, model, None)
         events = history.events_of(history.registered_model(client, name))
     if not events:

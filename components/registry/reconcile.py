@@ -9,7 +9,7 @@ from typing import Any
 from components.config import DataConfig, read_params, section_of
 from components.errors import DarkroomError
 from components.registry import history
-from components.registry.config import PromoteConfig
+from components.registry.config import PromoteConfig, model_name_of
 from components.registry.decision import Event
 from components.registry.judge import judge
 from components.registry.session import open_registry
@@ -60,6 +60,8 @@ def _verdict_on_move(
     if now is None:
         return "there is no champion now", {}
     try:
+        if name != (own := model_name_of(project)):
+            return f"not judged: params.yaml is about {own}", {}
         config = config or section_of(read_params(project / "params.yaml"), PromoteConfig)
         images = open_test_images(project, data_name_of(project))
         champion = resolve(client, f"{name}/{before}") if before is not None else None

@@ -66,8 +66,19 @@ def versions(client: Any, name: str) -> list[Version]:
     return sorted(found, key=lambda version: version.number)
 
 
+def registered_models(client: Any) -> list[Any]:
+    """Return all of MLflow's registered models, which it gives page by page."""
+    found, token = [], None
+    while True:
+        page = client.search_registered_models(page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
 def _missing(client: Any, name: str, separator: str, which: str) -> InputError:
-    known = {model.name: model for model in client.search_registered_models()}
+    known = {model.name: model for model in registered_models(client)}
     if name not in known:
         return no_such_model(name, known)
     if separator == "@":

@@ -57,3 +57,18 @@ def test_listing_notices_an_alias_moved_by_hand(project: Project) -> None:
     connect(project.home).set_registered_model_alias("toy", "champion", "1")
     assert "moved by hand: the gate would have refused" in models_view.list_text(project.home)
     assert "moved by hand" in models_view.history_text(project.home, "toy").splitlines()[-1]
+
+
+def test_models_of_others_in_the_same_store_are_listed_however_many_and_left_alone(project: Project) -> None:
+    two_versions(project)
+    client = connect(project.home)
+    for number in range(100):  # as many as MLflow gives at once
+        client.create_registered_model(f"other-{number:03}")
+    client.create_model_version("other-000", "file:///elsewhere")
+    client.set_registered_model_alias("other-000", "champion", "1")
+    listed = models_view.list_text(project.home)
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == ["other-000/1", "toy/2", "toy/1"]
+    assert client.get_registered_model("other-000").tags == {}
+    assert "not judged: params.yaml is about toy" in models_view.history_text(project.home, "other-000")
+    with pytest.raises(InputError, match=r"There are: .*toy"):
+        models_view.show_text(project.home, "tox/1")
