@@ -1,13 +1,13 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from components.errors import DataError, InputError
-from components.registry import publish as publishing
 from components.registry.config import PromoteConfig
 from components.registry.promote import judge_and_promote, rollback
 from components.registry.publish import absolute, fetch_champion, publish, publish_champion
@@ -58,29 +58,35 @@ def test_the_same_version_again_changes_nothing(project: Project, uri: str) -> N
     assert keys[-1] == "toy/champion.json"
 
 
+#: Publishes, and is killed when it has written so many objects.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from components.registry import publish as publishing
+from components.storage import open_store
+
+bundle, uri, puts = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+store = open_store(uri)
+
+def dying(call):
+    def write(key, content):
+        global puts
+        if not puts:
+            os.kill(os.getpid(), signal.SIGKILL)
+        puts -= 1
+        return call(key, content)
+    return write
+
+store.put, store.put_if_absent = dying(store.put), dying(store.put_if_absent)
+publishing.open_store = lambda _: store
+publishing.publish(bundle, "toy", 2, uri)
+"""
+
+
 def publish_and_be_killed(bundle: Path, uri: str, puts: int) -> int:
     """Publish in a process that is killed when it has written `puts` objects; return how it ended."""
-    process = os.fork()
-    if process:
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    left = iter(range(puts))
-    store = open_store(uri)
-    put, put_if_absent = store.put, store.put_if_absent
-
-    def dying(call: Callable[..., object]) -> Callable[..., object]:
-        def write(key: str, content: object) -> object:
-            if next(left, None) is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(key, content)
-
-        return write
-
-    store.put, store.put_if_absent = dying(put), dying(put_if_absent)  # type: ignore[method-assign, assignment]
-    publishing.open_store = lambda _: store  # type: ignore[assignment]
-    try:
-        publish(bundle, "toy", 2, uri)
-    finally:
-        os._exit(0)
+    command = [sys.executable, "-c", KILLED, str(bundle), uri, str(puts)]
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}, check=False).returncode
 
 
 def test_a_publication_killed_at_any_moment_shows_no_half_release_and_goes_on(project: Project, uri: str, tmp_path: Path) -> None:
@@ -144,4 +150,4 @@ def test_a_relative_store_lies_beside_the_projects_own_folder(tmp_path: Path) ->
     assert absolute("file://.darkroom/releases", tmp_path) == f"file://{tmp_path}/.darkroom/releases"
     assert absolute("file:///srv/releases", tmp_path) == "file:///srv/releases"
     assert absolute("s3://bucket/x", tmp_path) == "s3://bucket/x"
-    assert publishing.open_store("file:///srv").uri == "file:///srv"
+    assert open_store("file:///srv").uri == "file:///srv"
