@@ -6,6 +6,7 @@ A run that was stopped goes on with the detectors that are missing; what was mea
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import tempfile
 import time
@@ -40,8 +41,9 @@ class Lesson:
         model: Its name.
         zoom: Pixels of the image for one of the scene.
         side: Of the scene.
-        steps: Of the optimiser, all images in each.
+        steps: Of the optimiser.
         lr: Of AdamW.
+        batch: Images in a step, in turn; batch normalisation wants all of them, a network without it learns sooner from few.
         options: The network's.
     """
 
@@ -50,6 +52,7 @@ class Lesson:
     side: int = 64
     steps: int = 150
     lr: float = 1e-3
+    batch: int = NUM_IMAGES
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +64,7 @@ LESSONS = (
     Lesson("fasterrcnn_resnet18_fpn", steps=50, options=_FEW),
     Lesson("fasterrcnn_mobilenet_v3_large_fpn", zoom=2, steps=80, options=_FEW),
     Lesson("ssdlite320_mobilenet_v3_large", zoom=2, steps=100, lr=0.002),
-    Lesson("ssd300_vgg16", side=75, zoom=4, lr=1e-4),
+    Lesson("ssd300_vgg16", side=75, zoom=4, steps=160, lr=1e-4, batch=1),
     Lesson("retinanet_resnet18_fpn", options={"anchor_scale": 0.5}),
     Lesson("fcos_resnet18_fpn"),
     Lesson("retinanet_resnet50_fpn", options={"anchor_scale": 0.5}),
@@ -105,11 +108,13 @@ def taught(lesson: Lesson, spec: ModelSpec, pixels: np.ndarray, truths: list[Tru
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lesson.lr, total_steps=lesson.steps)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     settings = {"label_smoothing": 0.0, "class_weights": "none", "loss": {}}
-    options, objects = plugin.loss_options(settings, truths, CLASSES), plugin.collate(truths, torch.device("cpu"))
+    options, device = plugin.loss_options(settings, truths, CLASSES), torch.device("cpu")
+    turns = itertools.cycle(range(0, NUM_IMAGES, lesson.batch))
     with progress.bar(f"{lesson.model} by heart", lesson.steps, "steps") as bar:
-        for _ in range(lesson.steps):
+        for first in itertools.islice(turns, lesson.steps):
+            some = slice(first, first + lesson.batch)
             optimizer.zero_grad()
-            loss = plugin.loss(model, images, objects, options)
+            loss = plugin.loss(model, images[some], plugin.collate(truths[some], device), options)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
             optimizer.step()
