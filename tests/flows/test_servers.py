@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -64,6 +66,7 @@ def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatc
         for name, path in (("prefect", "/api/health"), ("mlflow", "/health")):
             with opener.open(started[name].url + path) as response:
                 assert response.status == 200
+        assert is_scheduled(f"{started['prefect'].url}/api", opener)
         assert servers.up(tmp_path) == started
         server = Prefect(tmp_path)
         server.start()
@@ -78,6 +81,24 @@ def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
+def is_scheduled(api: str, opener: urllib.request.OpenerDirector) -> bool:
+    """Make a deployment with a schedule, and tell whether the server plans its runs: that is the server's own scheduler at work."""
+
+    def ask(path: str, fields: object) -> Any:
+        request = urllib.request.Request(f"{api}/{path}", json.dumps(fields).encode(), {"Content-Type": "application/json"})
+        with opener.open(request, timeout=60) as response:
+            return json.load(response)
+
+    flow = ask("flows/", {"name": "retrain"})["id"]
+    ask("deployments/", {"name": "scheduled", "flow_id": flow, "schedules": [{"schedule": {"cron": "0 3 * * 1"}, "active": True}]})
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        if ask("flow_runs/filter", {"limit": 1}):
+            return True
+        time.sleep(0.2)
+    return False
+
+
 def test_the_temporary_server_ends_with_a_run_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     code = "import pathlib, sys; from flows.servers import Prefect\n"
