@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
-import threading
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from components.datasets.manifest import SHARDS
+from components.datasets.open_files import OpenFiles
 from components.errors import DataError
 
 MAX_SHARD_BYTES = 256 * 2**20
@@ -86,9 +85,7 @@ class ShardReader:
     """Reads images of a dataset by position; may be used by many threads at once."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / SHARDS
-        self._descriptors: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._folder, self._files = folder / SHARDS, OpenFiles()
 
     def read(self, shard: str, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset` of a shard.
@@ -96,28 +93,18 @@ class ShardReader:
         Raises:
             DataError: The shard is missing, or ends before these bytes do.
         """
-        content = os.pread(self._descriptor(shard), length, offset)
+        path = self._folder / shard
+        try:
+            content = self._files.read(path, offset, length)
+        except FileNotFoundError:
+            raise DataError(f"{path} not found, though the manifest names it; `dvc checkout` brings it back") from None
         if len(content) != length:
-            raise DataError(
-                f"{self._folder / shard} is truncated: {length} bytes expected at {offset}, found {len(content)}; `dvc checkout` brings it back"
-            )
+            raise DataError(f"{path} is truncated: {length} bytes expected at {offset}, found {len(content)}; `dvc checkout` brings it back")
         return content
-
-    def _descriptor(self, shard: str) -> int:
-        with self._lock:
-            if shard not in self._descriptors:
-                try:
-                    self._descriptors[shard] = os.open(self._folder / shard, os.O_RDONLY)
-                except FileNotFoundError:
-                    raise DataError(f"{self._folder / shard} not found, though the manifest names it; `dvc checkout` brings it back") from None
-            return self._descriptors[shard]
 
     def close(self) -> None:
         """Close the shards."""
-        with self._lock:
-            for descriptor in self._descriptors.values():
-                os.close(descriptor)
-            self._descriptors.clear()
+        self._files.close()
 
     def __enter__(self) -> Self:
         return self

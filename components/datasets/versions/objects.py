@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -19,6 +18,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from components.datasets.open_files import OpenFiles
 from components.dvc_repo import readable
 from components.errors import ConfigError, DataError, TransientError
 from components.files import explaining_full_disk, replacing
@@ -44,8 +44,7 @@ class Objects:
 
     def __init__(self, project: Path) -> None:
         self._project = project
-        self._descriptors: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._files = OpenFiles()
         with readable():
             from dvc.config import Config
             from dvc.repo import Repo
@@ -107,12 +106,12 @@ class Objects:
 
     def read_range(self, md5: str, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset` of an object; see `read`."""
-        descriptor = self._descriptor(md5)
-        if descriptor is None:
+        path = self.path(md5)
+        if path is None:
             return self._store(md5).get_range(key_of(md5), offset, length)
-        content = os.pread(descriptor, length, offset)
+        content = self._files.read(path, offset, length)
         if len(content) != length:
-            raise DataError(f"{self.path(md5)} is truncated: {length} bytes expected at {offset}, found {len(content)}")
+            raise DataError(f"{path} is truncated: {length} bytes expected at {offset}, found {len(content)}")
         return content
 
     def copy(self, md5: str, out: Path) -> None:
@@ -190,19 +189,7 @@ class Objects:
 
     def close(self) -> None:
         """Close what is open."""
-        with self._lock:
-            for descriptor in self._descriptors.values():
-                os.close(descriptor)
-            self._descriptors.clear()
-
-    def _descriptor(self, md5: str) -> int | None:
-        with self._lock:
-            if md5 not in self._descriptors:
-                path = self.path(md5)
-                if path is None:
-                    return None
-                self._descriptors[md5] = os.open(path, os.O_RDONLY)
-            return self._descriptors[md5]
+        self._files.close()
 
     def _store(self, md5: str) -> ObjectStore:
         if self.remote is None:
