@@ -70,7 +70,8 @@ def run_report(account: Account, project: Path) -> RunReport:
     from components.reporting.records import Command, RunReport, StageLine
 
     lines = [
-        StageLine(name=outcome.stage, state=_STATES[outcome.state], seconds=_seconds(outcome), text=outcome.text) for outcome in account.outcomes
+        StageLine(name=outcome.stage, state=_STATES[outcome.state], seconds=_seconds(outcome), text=_afterwards(outcome.text))
+        for outcome in account.outcomes
     ]
     told = {outcome.stage for outcome in account.outcomes}
     lines += [StageLine(name=name, state="not reached", seconds=None) for name in account.planned if name not in told]
@@ -95,6 +96,11 @@ def run_report(account: Account, project: Path) -> RunReport:
         lineage=account.lineage,
         commands=commands,
     )
+
+
+def _afterwards(reason: str) -> str:
+    """Why a stage ran, said when it has run."""
+    return reason.replace("has not run yet", "had not run before")
 
 
 def _seconds(outcome: Outcome) -> float | None:

@@ -60,7 +60,7 @@ def line_chart(lines: Sequence[Line], percent: bool) -> str:
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points]
     low, high = min(ys), max(ys)
-    room = max(high - low, 1e-6) * 0.08
+    room = max(0.08 * (high - low), 0.01 * max(abs(low), abs(high)), 1e-6)  # a single point has no spread
     low, high = (low - room, min(high + room, 1.0) if percent else high + room)
     first = min(xs)
     last = max(first + 1, *xs)

@@ -58,6 +58,8 @@ def render(report: RunReport, root: Path) -> str:
     evaluation = sources.read_evaluation(root) if "evaluate" in stages and (root / sources.METRICS).exists() else None
     longest = max((stage.seconds or 0 for stage in report.stages), default=0)
     tone, chip = _OUTCOMES[report.outcome]
+    if report.outcome == "kept" and report.decision is not None and report.decision.champion is None:
+        chip = "not promoted"  # there is no champion to be kept
     return (
         _environment()
         .get_template("page.html.j2")

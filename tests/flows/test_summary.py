@@ -8,7 +8,7 @@ import pytest
 
 from components.records import BenchmarkRecord, DatasetRef, ExportRecord, ModelSpec, ParityRecord, Preprocess
 from components.reporting.records import RunReport, StageLine
-from flows.summary import show
+from flows.summary import _afterwards, show
 
 
 def test_a_narrow_terminal_cuts_no_artifacts_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,3 +41,8 @@ def test_a_narrow_terminal_cuts_no_artifacts_name(tmp_path: Path, monkeypatch: p
     report = RunReport(name="shapes", run_id="r", started="2026-11-21T04:31", seconds=1.0, outcome="kept", headline="done", stages=stages)
     show(report, tmp_path, tmp_path / "none.html")
     assert capsys.readouterr().out.count(name) == 2
+
+
+def test_why_a_stage_ran_is_said_as_of_afterwards() -> None:
+    assert _afterwards("has not run yet") == "had not run before"
+    assert _afterwards("train.lr: 0.1 → 0.2") == "train.lr: 0.1 → 0.2"

@@ -37,6 +37,9 @@ def test_a_curve_of_one_epoch_is_a_dot():
     chart = ET.fromstring(line_chart([Line("loss", "a", [(1, 0.5)])], percent=False))
     assert len(list(chart.iter("circle"))) == 1
     assert not list(chart.iter("polyline"))
+    scale = [text.text for text in chart.iter("text") if text.get("text-anchor") == "end"]
+    assert len(scale) > 1
+    assert len(scale) == len(set(scale))
 
 
 def test_a_falling_loss_falls_on_the_page():

@@ -303,3 +303,11 @@ def test_metrics_are_spelt_as_the_field_spells_them(root):
         assert said in text
     heads = re.findall(r"<th[^>]*>(.*?)</th>", html[html.index("Classes, worst first") :])[:7]
     assert heads == ["class", "support", "IoU", "dice", "precision", "recall", "boundary F"]
+
+
+def test_where_there_is_no_champion_none_is_said_to_be_kept(root):
+    first = decision().model_copy(update={"verdict": "refused", "champion": None, "comparison": None})
+    text = Page(render(report(outcome="kept", decision=first), root)).text
+    assert "not promoted" in text
+    assert "champion kept" not in text
+    assert "champion kept" in Page(render(report(outcome="kept", decision=decision()), root)).text
