@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from components.files import replacing
+from components.tracking.owners import lives
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,8 @@ def _close_if_dead(path: Path) -> None:
     except (FileNotFoundError, json.JSONDecodeError):  # another run, which began in the same moment, has closed it; or the machine lost its power
         path.unlink(missing_ok=True)
         return
-    try:
-        if abs(psutil.Process(record["pid"]).create_time() - record["started"]) < 1:
-            return
-    except psutil.NoSuchProcess:
-        pass
+    if lives(record["pid"], record["started"]):
+        return
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Crashed

@@ -25,6 +25,7 @@ from pathlib import Path
 import psutil
 
 from components.errors import DarkroomError, TransientError
+from components.tracking.owners import lives
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,7 @@ class Server:
     @property
     def alive(self) -> bool:
         """Whether the process is still there and is still the one that was started."""
-        try:
-            process = psutil.Process(self.pid)
-            return bool(abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return False
+        return lives(self.pid, self.created)
 
 
 def running(home: Path) -> dict[str, Server]:
@@ -126,12 +123,7 @@ class Prefect:
             self.temporary = server is None
             self.api_url = f"{server.url}/api" if server else f"http://127.0.0.1:{port}/api"
             if self.temporary:
-                environment = {
-                    **_prefect_server_environment(self._home, port),
-                    "PREFECT__SERVER_EPHEMERAL": "1",
-                    "PREFECT__SERVER_FINAL": "1",
-                    "PREFECT_UI_ENABLED": "0",
-                }
+                environment = {**_prefect_server_environment(self._home, port), **_TEMPORARY_ENVIRONMENT}
                 command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
                 command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
                 self._process = _spawn("prefect-temporary", command, self._home, environment, die_with_us=True)

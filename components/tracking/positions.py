@@ -8,9 +8,8 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
 from components.tracking.journal import Event, read_events
+from components.tracking.owners import lives
 from components.tracking.runs import FLOW_RUN, journal_path
 
 _KEPT_RUNS = 50
@@ -71,10 +70,7 @@ def start_of(path: Path) -> Event | None:
 def alive(path: Path) -> bool:
     """Tell whether the process that began a journal is still there."""
     start = start_of(path)
-    try:
-        return start is not None and abs(psutil.Process(start.content["pid"]).create_time() - start.content["pid_started"]) < 1.0
-    except psutil.NoSuchProcess:
-        return False
+    return start is not None and lives(start.content["pid"], start.content["pid_started"])
 
 
 def prune(home: Path) -> None:

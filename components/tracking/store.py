@@ -20,10 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
 
 from components.errors import TransientError
+from components.tracking.owners import lives
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def tracking_uri(home: Path) -> str:
         return given
     try:
         server = json.loads((home / "servers.json").read_text())["mlflow"]
-        if psutil.pid_exists(server["pid"]):
+        if lives(server["pid"], server["created"]):
             return str(server["url"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no server was started

@@ -3,6 +3,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.errors import TransientError
@@ -39,9 +40,11 @@ def test_a_started_server_is_used_while_its_process_lives(tmp_path: Path, monkey
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     servers = tmp_path / "servers.json"
     assert store.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
-    servers.write_text(json.dumps({"mlflow": {"url": "http://127.0.0.1:5000", "pid": os.getpid()}}))
+    alive = {"url": "http://127.0.0.1:5000", "pid": os.getpid(), "created": psutil.Process().create_time()}
+    servers.write_text(json.dumps({"mlflow": alive}))
     assert store.tracking_uri(tmp_path) == "http://127.0.0.1:5000"
-    servers.write_text(json.dumps({"mlflow": {"url": "http://127.0.0.1:5000", "pid": 2**22 + 1}}))
-    assert store.tracking_uri(tmp_path).startswith("sqlite:")
+    for dead in ({"pid": 2**22 + 1}, {"created": alive["created"] - 3600}):  # since the machine was started again its pid is another's
+        servers.write_text(json.dumps({"mlflow": alive | dead}))
+        assert store.tracking_uri(tmp_path).startswith("sqlite:")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     assert store.tracking_uri(tmp_path) == "http://elsewhere"
