@@ -19,7 +19,7 @@ _MIXING_FIELDS = ("mixup", "cutmix", "mosaic", "copy_paste")
 
 
 def augment(images_NCHW: torch.Tensor, policy: Policy, generator: torch.Generator) -> torch.Tensor:
-    """Apply everything of the policy that changes one image at a time (all but `networks.mixing`).
+    """Apply everything of the policy that changes one image at a time (all but `augmentation.mixing`).
 
     Args:
         images_NCHW: uint8, or float in 0..1, on the generator's device.
@@ -85,6 +85,6 @@ def scaled(policy: Policy, strength: float) -> Policy:
     changes: dict[str, object] = {field: getattr(policy, field) * strength for field in fields}
     changes["random_resized_crop"] = 1 - (1 - policy.random_resized_crop) * strength
     changes["rand_magnitude"] = round(policy.rand_magnitude * strength)
-    if policy.auto == "trivial" and strength < 0.5:  # it has no strength of its own
+    if not strength or (policy.auto == "trivial" and strength < 0.5):  # trivial has no strength of its own, some of randaugment's operations neither
         changes["auto"] = "none"
     return policy.model_copy(update=changes)

@@ -84,6 +84,13 @@ def test_a_milder_policy() -> None:
     assert scaled(mosaic, 0.5) == Policy(mosaic=0.5, copy_paste=0.25, scale=0.25, shear=4.0, rand_magnitude=4)
 
 
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_at_strength_zero_only_flips_are_left(policy: Policy) -> None:
+    images = torch.randint(0, 256, (16, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    seen = augment(images, scaled(policy, 0.0).model_copy(update={"horizontal_flip": 0.0, "vertical_flip": 0.0}), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(to_float(seen), to_float(images))
+
+
 def test_what_mixes_images_can_be_left_out_and_what_targets_cannot_follow_is_refused() -> None:
     policy = Policy(horizontal_flip=0.5, rotate=20.0, mixup=0.4, cutmix=1.0, mosaic=0.5, copy_paste=0.5)
     assert unmixed(policy) == Policy(horizontal_flip=0.5, rotate=20.0)
