@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -227,6 +228,9 @@ def _explain(error: Exception) -> int:
             say(str(error))
         else:
             say(f"darkroom: {text}{'' if text.endswith('?') else '.'} How it goes: {context.command_path if context else 'darkroom'} --help")
+        return 2
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+        say(f"darkroom: {error.filename} may not be written or read ({error.strerror}). Give yourself the right to, or work in another folder")
         return 2
     say(f"darkroom: a bug: {type(error).__name__}: {error}. The whole story: the same command with --debug")
     return 1

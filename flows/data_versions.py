@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from components.datasets.dataset import Dataset
     from components.datasets.versions.forget import Plan
+    from components.datasets.versions.tags import Version
 
 log = logging.getLogger(__name__)
 
@@ -40,28 +41,39 @@ def fetch_newest(project: Path, name: str) -> str:
         InputError: The bytes cannot be pulled.
     """
     from components.datasets.versions.get import place
-    from components.datasets.versions.tags import Version, released, versions
 
     if git(project, "remote"):
         git(project, "fetch", "--quiet", "--tags")
-    known = versions(project, name)
-    version = released(known)
-    if known and version is None:
-        raise ConfigError(f"no version of {name} is approved any more; approve one: darkroom data approve {known[0].ref}")
-    if version is None:
-        upstream = git(project, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}", check=False)
-        if upstream is None:
-            raise ConfigError(
-                f"no newer {name} to find: no tag {name}@v… and no upstream branch. "
-                f"Make a version (darkroom data commit {name} -m TEXT), or run on the data as checked out"
-            )
-        version = Version(name, upstream, upstream, upstream, "", "")
-    elif version.state is None:
+    version = newest(project, name)
+    if version.tag != version.version and version.state is None:  # else it stands for the upstream branch
         log.info("data: no version of %s was ever approved, so the newest is used: %s", name, version.ref)
     source = version.tag
     changed = place(project, version, force=True)
     log.info("data: %s of %s%s", name, source, "" if changed else ", which is what is checked out")
     return source if changed else ""
+
+
+def newest(project: Path, name: str) -> Version:
+    """Return the version that a scheduled run takes, as far as git knows by now; the upstream branch stands for one where there is none.
+
+    Raises:
+        ConfigError: No version is approved any more, or there is neither a version nor an upstream branch.
+    """
+    from components.datasets.versions.tags import Version, released, versions
+
+    known = versions(project, name)
+    version = released(known)
+    if version is not None:
+        return version
+    if known:
+        raise ConfigError(f"no version of {name} is approved any more; approve one: darkroom data approve {known[0].ref}")
+    upstream = git(project, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}", check=False)
+    if upstream is None:
+        raise ConfigError(
+            f"no newer {name} to find: no tag {name}@v… and no upstream branch. "
+            f"Make a version (darkroom data commit {name} -m TEXT), or use the data as checked out: darkroom run, darkroom serve --checked-out"
+        )
+    return Version(name, upstream, upstream, upstream, "", "")
 
 
 def commit_text(project: Path, name: str, message: str, version: str | None) -> str:

@@ -120,13 +120,16 @@ def serve(cron: str, latest: bool) -> None:
     from components.errors import ConfigError
     from components.git import git
     from flows import servers
-    from flows.parameters import require_project
+    from flows.data_versions import newest
+    from flows.parameters import dataset_name
 
     project = Path.cwd()
     home = project / ".darkroom"
-    require_project(project)
+    name = dataset_name(project, {})
     if git(project, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False) is None:
         raise ConfigError("scheduled runs work on the last commit, and there is none here: git init, git add, git commit")
+    if latest:
+        newest(project, name)  # what no run could find is told now, not at three in the morning
     if "PREFECT_API_URL" not in os.environ:
         servers.up(home)
     prefect = servers.Prefect(home)

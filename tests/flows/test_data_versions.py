@@ -111,6 +111,12 @@ def test_no_newer_data_to_find_is_told(project: Path) -> None:
         fetch_newest(project, "toy")
 
 
+def test_a_schedule_that_no_run_could_keep_is_refused_at_once(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve"]) == 2
+    assert "no tag toy@v… and no upstream branch" in capsys.readouterr().err
+    assert not (project / ".darkroom").exists()
+
+
 def test_a_mapping_that_cannot_be_read_is_told(project: Path) -> None:
     from flows.data_versions import merge_text
 

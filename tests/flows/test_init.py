@@ -98,6 +98,15 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))  # the tests may run as root, whom no right keeps out
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert main(["init", str(tmp_path / "new")]) == 2
+    assert "may not be written or read (Permission denied)" in capsys.readouterr().err
+
+
 def test_what_fails_or_is_interrupted_leaves_nothing(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError):

@@ -59,6 +59,7 @@ def test_a_folder_that_is_no_project_is_told_and_left_as_it_is(
 
 def test_a_schedule_needs_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "params.yaml").write_text("data: {name: toy}\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     monkeypatch.chdir(tmp_path)
     assert main(["serve"]) == 2
     assert "scheduled runs work on the last commit, and there is none here" in capsys.readouterr().err
