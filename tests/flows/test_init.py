@@ -62,7 +62,7 @@ def test_what_is_to_be_typed_next_can_be_pasted(photos: Path, tmp_path: Path) ->
     said = init_text(target, "classification", str(photos))
     assert f"\n    cd '{target}'\n" in said
     commands = (target / "README.md").read_text(encoding="utf-8").partition("after an upgrade")[2].splitlines()[2:]
-    assert len(commands) == 7
+    assert len(commands) == 9
     assert len({line.index("  # ") for line in commands}) == 1
 
 
