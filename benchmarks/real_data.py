@@ -50,11 +50,11 @@ class Learnt:
 
 
 def learnt(name: str, params: Path, sides: Callable[[pd.DataFrame], pd.Series[Any]], format: str, only: tuple[str, ...] = ("",)) -> Learnt:  # noqa: A002
-    """Import ../shared/data/NAME.tar, check it, train on it from random weights and evaluate; what was made stays under .darkroom/benchmarks/NAME.
+    """Import ../shared/data/NAME.tar, check it, train on it from random weights and evaluate; what was made stays under .darkroom/benchmarks/.
 
     Args:
         name: Of the archive and the dataset.
-        params: Its params.yaml.
+        params: A params.yaml; what is made stands in a folder of its name.
         sides: Gives the split of each row of the manifest.
         format: The archive's layout.
         only: What the names of the files begin with that are imported.
@@ -65,7 +65,7 @@ def learnt(name: str, params: Path, sides: Callable[[pd.DataFrame], pd.Series[An
     archive = ROOT.parent / "shared/data" / f"{name}.tar"
     if not archive.is_file():
         raise DataError(f"{archive} not found: this measure needs the real images")
-    folder, sections = FOLDER / name, read_params(params)
+    folder, sections = FOLDER / params.stem, read_params(params)
     shutil.rmtree(folder, ignore_errors=True)
     with tarfile.open(archive) as tar:
         tar.extractall(folder / "source", [member for member in tar if member.name.startswith(only)])

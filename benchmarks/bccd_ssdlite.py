@@ -1,0 +1,15 @@
+"""BCCD: the quickest of torchvision's detectors, on the official split as our YOLO in `bccd`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.bccd import judged, trained
+from benchmarks.rows import Row
+
+LONG = True
+
+
+def rows() -> list[Row]:
+    """Train and measure."""
+    return [judged(trained(Path(__file__).with_suffix(".yaml")), "ssdlite320_mobilenet_v3_large")]
