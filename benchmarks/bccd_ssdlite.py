@@ -1,4 +1,4 @@
-"""BCCD: the quickest of torchvision's detectors, on the official split as our YOLO in `bccd`."""
+"""BCCD: of torchvision's detectors the one with the fewest multiply-adds, on the official split as our YOLO in `bccd`."""
 
 from __future__ import annotations
 
