@@ -41,6 +41,7 @@ def explain(home: Path, images: Sequence[Path], model: str | None, out: Path) ->
     width = max(len(str(one.path)) for one in found)
     for one in found:
         print(f"{one.path!s:<{width}}  {one.error or '  '.join(part for part in (*one.told, str(one.picture)) if part)}")
+    print(f"{model or TUNED} explained; {out} has the pictures", file=sys.stderr)
     num_unread = sum(1 for one in found if one.error)
     if num_unread:
         print(f"{num_unread} of {len(found)} could not be read", file=sys.stderr)

@@ -23,7 +23,9 @@ def project(trained_digits: Path, prepared_digits: Path, tmp_path: Path, monkeyp
 
 def test_the_project_s_own_model_explains_an_image(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "digit.png"]) == 0
-    path, label, score, picture = capsys.readouterr().out.split()
+    printed = capsys.readouterr()
+    path, label, score, picture = printed.out.split()
+    assert printed.err.endswith("models/tuned explained; explained has the pictures\n"), "whose answer it is: perhaps not the champion's"
     assert (path, picture) == ("digit.png", "explained/digit.png")
     assert label in "0123456789"
     assert score
