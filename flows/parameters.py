@@ -8,6 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from components.config import DataConfig, read_params, section_of, with_overrides
 from components.errors import ConfigError, unknown_name
@@ -33,6 +34,13 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
     return overrides
 
 
+class _NullsAsNull(RoundTripRepresenter):
+    """Writes `null` where there is none: ruamel.yaml itself leaves the place empty."""
+
+
+_NullsAsNull.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
 def write_overrides(path: Path, overrides: Mapping[str, Any]) -> None:
     """Write values into params.yaml; comments and layout stay."""
     if not overrides:
@@ -40,7 +48,7 @@ def write_overrides(path: Path, overrides: Mapping[str, Any]) -> None:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
-    yaml.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.Representer = _NullsAsNull
     params = with_overrides(yaml.load(path.read_text(encoding="utf-8")), overrides)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:

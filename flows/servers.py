@@ -244,6 +244,7 @@ def _end(pid: int) -> None:
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    psutil.wait_procs(left, timeout=30)  # a busy machine takes its time over that, too
 
 
 def _write(home: Path, servers: dict[str, Server]) -> None:

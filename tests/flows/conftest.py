@@ -123,5 +123,13 @@ def ask(api: str, what: str, **filters: Any) -> list[dict[str, Any]]:
     return found
 
 
+def eventually(read: Callable[[], Any], wanted: Any) -> None:
+    """Wait until `read` gives what is wanted: task runs and logs reach Prefect's database a while after the run that sent them."""
+    deadline = time.monotonic() + 120
+    while (found := read()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert found == wanted
+
+
 def newest_flow_run(api: str) -> dict[str, Any]:
     return ask(api, "flow_runs", sort="START_TIME_DESC", limit=1)[0]

@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.flows.conftest import ask, newest_flow_run
+from tests.flows.conftest import ask, eventually, newest_flow_run
 
 Darkroom = Callable[..., CompletedProcess[str]]
 
@@ -36,7 +36,7 @@ def test_stages_are_tasks_and_those_up_to_date_are_shown_as_skipped(project: Pat
     assert "Done up to second" in done.stdout
     run = newest_flow_run(prefect_api)
     assert run["state"]["type"] == "COMPLETED"
-    assert states(prefect_api, run["id"]) == {"first": "Completed", "second": "Completed"}
+    eventually(lambda: states(prefect_api, run["id"]), {"first": "Completed", "second": "Completed"})
     artifacts = ask(prefect_api, "artifacts", artifacts={"flow_run_id": {"any_": [run["id"]]}})
     assert "| first | ran |" in next(artifact for artifact in artifacts if artifact["type"] == "markdown")["data"]
 
@@ -44,7 +44,7 @@ def test_stages_are_tasks_and_those_up_to_date_are_shown_as_skipped(project: Pat
     assert again.returncode == 0, again.stderr
     assert "Everything up to second is up to date" in again.stdout
     run = newest_flow_run(prefect_api)
-    assert states(prefect_api, run["id"]) == {"first": "Skipped", "second": "Skipped"}
+    eventually(lambda: states(prefect_api, run["id"]), {"first": "Skipped", "second": "Skipped"})
     assert (project / "reports" / "index.html").exists()
 
 
@@ -68,7 +68,7 @@ def test_how_a_run_fails(project: Path, darkroom: Darkroom, prefect_api: str, co
     assert len((project / "tries").read_text().split()) == tries
     run = newest_flow_run(prefect_api)
     assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", name)
-    assert states(prefect_api, run["id"]) == {"fail": name}
+    eventually(lambda: states(prefect_api, run["id"]), {"fail": name})
     assert "not reached" in done.stdout
     assert not (project / "dvc.lock").exists()
 

@@ -56,6 +56,7 @@ def test_a_server_that_takes_its_time_is_told_of_once_and_its_log_is_named(tmp_p
 
 def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))  # what it schedules is nobody else's newest run
     monkeypatch.setattr(servers, "_START_UP_S", 600)
     monkeypatch.setattr(servers, "_ANSWER_S", 60)
     started = {}
@@ -80,7 +81,6 @@ def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatc
     assert servers.running(tmp_path) == {}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 def is_scheduled(api: str, opener: urllib.request.OpenerDirector) -> bool:
     """Make a deployment with a schedule, and tell whether the server plans its runs: that is the server's own scheduler at work."""
 
@@ -99,6 +99,7 @@ def is_scheduled(api: str, opener: urllib.request.OpenerDirector) -> bool:
     return False
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 def test_the_temporary_server_ends_with_a_run_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     code = "import pathlib, sys; from flows.servers import Prefect\n"

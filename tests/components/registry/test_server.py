@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.errors import TransientError
@@ -31,7 +32,8 @@ def server(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(store, "_PROBE_TIMEOUT_S", 60.0)  # whatever else the machine does
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(server_command(project.home, "127.0.0.1", port), stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
-    (project.home / "servers.json").write_text(json.dumps({"mlflow": {"url": f"http://127.0.0.1:{port}", "pid": process.pid}}))
+    entry = {"url": f"http://127.0.0.1:{port}", "pid": process.pid, "created": psutil.Process(process.pid).create_time()}
+    (project.home / "servers.json").write_text(json.dumps({"mlflow": entry}))
     try:
         while True:
             assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
