@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,11 +116,23 @@ def darkroom(prefect_api: str) -> Callable[..., subprocess.CompletedProcess[str]
     return run
 
 
+def post(api: str, path: str, fields: object) -> Any:
+    """Ask a Prefect server, as often as it says 503, as Prefect's own client does: its services write the same database."""
+    request = urllib.request.Request(f"{api}/{path}", json.dumps(fields).encode(), {"content-type": "application/json"})
+    opener, until = urllib.request.build_opener(urllib.request.ProxyHandler({})), time.monotonic() + 120
+    while True:
+        try:
+            with opener.open(request) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
 def ask(api: str, what: str, **filters: Any) -> list[dict[str, Any]]:
     """Ask the Prefect server for flow_runs, task_runs, artifacts or logs."""
-    request = urllib.request.Request(f"{api}/{what}/filter", json.dumps(filters).encode(), {"content-type": "application/json"})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
-        found: list[dict[str, Any]] = json.load(response)
+    found: list[dict[str, Any]] = post(api, f"{what}/filter", filters)
     return found
 
 

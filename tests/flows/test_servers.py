@@ -8,7 +8,6 @@ import time
 import urllib.request
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from components.errors import TransientError
 from flows import servers
 from flows.servers import Prefect, Server
-from tests.flows.conftest import ended
+from tests.flows.conftest import ask, ended, post
 
 
 def test_a_record_of_a_dead_or_another_process_is_dropped(tmp_path: Path) -> None:
@@ -67,7 +66,7 @@ def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatc
         for name, path in (("prefect", "/api/health"), ("mlflow", "/health")):
             with opener.open(started[name].url + path) as response:
                 assert response.status == 200
-        assert is_scheduled(f"{started['prefect'].url}/api", opener)
+        assert is_scheduled(f"{started['prefect'].url}/api")
         assert servers.up(tmp_path) == started
         server = Prefect(tmp_path)
         server.start()
@@ -81,19 +80,13 @@ def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatc
     assert servers.running(tmp_path) == {}
 
 
-def is_scheduled(api: str, opener: urllib.request.OpenerDirector) -> bool:
+def is_scheduled(api: str) -> bool:
     """Make a deployment with a schedule, and tell whether the server plans its runs: that is the server's own scheduler at work."""
-
-    def ask(path: str, fields: object) -> Any:
-        request = urllib.request.Request(f"{api}/{path}", json.dumps(fields).encode(), {"Content-Type": "application/json"})
-        with opener.open(request, timeout=60) as response:
-            return json.load(response)
-
-    flow = ask("flows/", {"name": "retrain"})["id"]
-    ask("deployments/", {"name": "scheduled", "flow_id": flow, "schedules": [{"schedule": {"cron": "0 3 * * 1"}, "active": True}]})
+    flow = post(api, "flows/", {"name": "retrain"})["id"]
+    post(api, "deployments/", {"name": "scheduled", "flow_id": flow, "schedules": [{"schedule": {"cron": "0 3 * * 1"}, "active": True}]})
     until = time.monotonic() + 120
     while time.monotonic() < until:
-        if ask("flow_runs/filter", {"limit": 1}):
+        if ask(api, "flow_runs", limit=1):
             return True
         time.sleep(0.2)
     return False
