@@ -17,17 +17,17 @@ def trained(params: Path) -> Learnt:
     return learnt("bccd", params, lambda manifest: manifest["split"], "voc")
 
 
-def judged(found: Learnt, model: str) -> Row:
+def judged(found: Learnt) -> Row:
     """Return a detector's row."""
     ap50, ap = found.record.metrics["ap50"], found.record.metrics["ap"]
     classes = ", ".join(f"{row['class']} {row['ap50']:.2f}" for _, row in found.per_class.iterrows())
     return Row(
-        f"BCCD, test split: AP50 of {model} from random weights",
+        f"BCCD, test split: AP50 of {found.model} from random weights",
         f"{ap50.value:.3f} (95%: {ap50.low:.3f} to {ap50.high:.3f}); AP {ap.value:.3f}",
         f"{TARGET:.2f} on two cores within 45 minutes",
         ap50.value / TARGET,
         ap50.value >= TARGET,
-        f"256 px; {classes}; {found.seconds:.0f} s, {found.cpu_seconds:.0f} CPU seconds of training",
+        f"{found.image_size} px; {classes}; {found.seconds:.0f} s, {found.cpu_seconds:.0f} CPU seconds of training",
     )
 
 
@@ -37,6 +37,6 @@ def rows() -> list[Row]:
     without = found.failures[found.failures["expectation"] == "boxes have an area"]["image_id"]
     told = [name for name in ZERO_AREA if without.str.contains(name).any()]
     return [
-        judged(found, "yolo_nano"),
+        judged(found),
         Row("BCCD: boxes without an area that the check names", f"{len(told)} of {len(ZERO_AREA)}", "all", None, len(told) == len(ZERO_AREA)),
     ]

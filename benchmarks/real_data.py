@@ -35,6 +35,8 @@ class Learnt:
     """What came of a set.
 
     Attributes:
+        model: The network's name.
+        image_size: Of what it saw, in pixels.
         record: The evaluation on its test images.
         per_class: Its table of classes.
         failures: What the check found, one row a finding.
@@ -42,6 +44,8 @@ class Learnt:
         seconds: Of the training.
     """
 
+    model: str
+    image_size: int | list[int]
     record: EvaluationRecord
     per_class: pd.DataFrame
     failures: pd.DataFrame
@@ -79,8 +83,9 @@ def learnt(name: str, params: Path, sides: Callable[[pd.DataFrame], pd.Series[An
     (folder / "start").mkdir()
     (folder / "start" / "start.json").write_text(json.dumps({"source": None}))
     cpu, wall = time.process_time(), time.monotonic()
-    train(section_of(sections, TrainConfig), task, folder / "training", folder / "start", model, Context())
+    config = section_of(sections, TrainConfig)
+    train(config, task, folder / "training", folder / "start", model, Context())
     cpu, wall = time.process_time() - cpu, time.monotonic() - wall
     record = evaluate(section_of(sections, EvaluateConfig), folder / "training", model, folder / "evaluation", Context())
     tables = [pd.read_csv(path) for path in (folder / "evaluation/per_class.csv", folder / "check/failures.csv")]
-    return Learnt(record, tables[0], tables[1], cpu, wall)
+    return Learnt(config.model, task.image_size, record, tables[0], tables[1], cpu, wall)
