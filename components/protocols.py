@@ -543,7 +543,8 @@ class Context:
 
     Attributes:
         tracker: Listens to metrics, parameters, tags.
-        scratch: A folder that survives a kill, the same for the same code, parameters and inputs; None: cannot resume.
+        scratch: A folder that survives a kill, the same for the same code, parameters and inputs; None: cannot resume. Whoever gives it
+            deletes it, once the step's outputs are safe: until then a step that is asked again is done at once.
     """
 
     tracker: Tracker = field(default_factory=NullTracker)

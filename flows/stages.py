@@ -9,18 +9,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock, Timeout
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
@@ -33,6 +32,7 @@ from components.tracking import runs
 from components.tracking.system import SystemMetrics
 from flows.pipeline import Inputs, Pipeline
 from flows.processes import End, ProcessServer, Request
+from flows.scratch import forget, scratch
 from flows.terminal import say
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RESUMABLE = ("train", "finetune", "compress")
-_KEPT_SCRATCHES = 10
 _NUM_RETRIES, _RETRY_AFTER_S = 2, 3
 _PROGRESS_EVERY_S = 3.0
 
@@ -209,10 +208,13 @@ def _attempt(shop: Workshop, stage: PipelineStage) -> Outcome:
             return Outcome(name, "restored", time.monotonic() - started, "from DVC's cache of earlier runs")
         say(f"▸ {name}  ({shorten(reasons)})")
         inputs = shop.pipeline.begin(stage)
-        end = _execute(shop, stage, inputs)
-        if end.exit_code == 0:
-            shop.pipeline.record(stage, inputs)
-            return Outcome(name, "ran", time.monotonic() - started, shorten(reasons))
+        with scratch(shop.home, name, inputs.digest) if _resumable(stage) else nullcontext() as folder:
+            end = _execute(shop, stage, inputs, folder)
+            if end.exit_code == 0:
+                shop.pipeline.record(stage, inputs)
+                if folder:
+                    forget(folder)  # not before: a full disk may stop the recording, and the next run then goes on from here
+                return Outcome(name, "ran", time.monotonic() - started, shorten(reasons))
         state: Literal["refused", "failed"] = "refused" if end.exit_code == 3 else "failed"
         return Outcome(name, state, time.monotonic() - started, end.text, end.exit_code)
     except DarkroomError as error:
@@ -226,7 +228,12 @@ def shorten(reasons: list[str]) -> str:
     return ", ".join(reasons[:3]) + (f" and {len(reasons) - 3} more" if len(reasons) > 3 else "")
 
 
-def _execute(shop: Workshop, stage: PipelineStage, inputs: Inputs) -> End:
+def _resumable(stage: PipelineStage) -> bool:
+    step = step_of(str(stage.cmd))
+    return step is not None and step[0] in _RESUMABLE
+
+
+def _execute(shop: Workshop, stage: PipelineStage, inputs: Inputs, folder: Path | None) -> End:
     """Run the stage's command with everything that listens to it."""
     name = stage.addressing
     tracker = runs.start_stage(shop.home, shop.run, journal_name(name), inputs.digest)
@@ -234,7 +241,7 @@ def _execute(shop: Workshop, stage: PipelineStage, inputs: Inputs) -> End:
     try:
         with SystemMetrics(tracker):
             step = step_of(str(stage.cmd))
-            end = _fork(shop, name, step, inputs) if step else _shell(shop.pipeline.project, stage.cmd)
+            end = _fork(shop, name, step, folder) if step else _shell(shop.pipeline.project, stage.cmd)
         status = "FINISHED" if end.exit_code == 0 else "FAILED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -253,34 +260,10 @@ def journal_name(stage: str) -> str:
     return stage.replace("@", ":")
 
 
-def _fork(shop: Workshop, name: str, step: list[str], inputs: Inputs) -> End:
+def _fork(shop: Workshop, name: str, step: list[str], folder: Path | None) -> End:
     journal = runs.journal_path(shop.home, shop.run, journal_name(name))
-    scratch, lock = _scratch(shop.home, name, inputs.digest) if step[0] in _RESUMABLE else (None, None)
-    try:
-        server = process_server(shop.pipeline.project, _kind(step[0]))
-        end = server.run(Request(step[0], step[1:], journal.absolute(), scratch, shop.debug), _Listener(name))
-        if end.exit_code == 0 and scratch:
-            shutil.rmtree(scratch, ignore_errors=True)
-    finally:
-        if lock:
-            lock.release()
-    return end
-
-
-def _scratch(home: Path, name: str, digest: str) -> tuple[Path, FileLock | None]:
-    """Return the folder that a step resumes from, the same for the same code, parameters and inputs; the oldest others go."""
-    root = (home / "scratch").absolute()
-    root.mkdir(parents=True, exist_ok=True)
-    folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    for old in folders[:-_KEPT_SCRATCHES]:
-        shutil.rmtree(old, ignore_errors=True)
-    scratch, lock = root / f"{name}-{digest[:32]}", FileLock(root / f"{name}-{digest[:32]}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:  # an isolated run trains the very same: leave its checkpoints to it
-        return root / f"{name}-{digest[:32]}-{os.getpid()}", None
-    scratch.mkdir(exist_ok=True)
-    return scratch, lock
+    server = process_server(shop.pipeline.project, _kind(step[0]))
+    return server.run(Request(step[0], step[1:], journal.absolute(), folder, shop.debug), _Listener(name))
 
 
 def _shell(project: Path, commands: str | list[str]) -> End:

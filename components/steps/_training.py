@@ -1,4 +1,4 @@
-"""How train and finetune end alike: learn, write, forget the checkpoints."""
+"""How train and finetune end alike: learn, write."""
 
 from __future__ import annotations
 
@@ -22,20 +22,17 @@ def train_into(out: Path, problem: Problem, options: FitOptions, policy: Policy,
         problem: The network, what it learns and who judges it.
         options: How.
         policy: The random policy of the training images.
-        context: Hears the metrics; its scratch folder holds what a killed training goes on from, and is cleared at the end.
+        context: Hears the metrics; its scratch folder holds what a killed training goes on from.
         loaded: What the weights started from.
         keywords: More for `training.loop.fit`.
 
     Returns:
         What the training came to.
     """
-    from components.training.checkpoint import clear
     from components.training.loop import fit
     from components.training.model_files import write_training
 
     spec = problem.spec
     context.tracker.set_tags({"dataset": spec.dataset.name, "dataset_version": spec.dataset.version, "model": spec.model})
     result = fit(problem, options, policy, context=context, **keywords)
-    record = write_training(out, result, problem.model, spec, loaded)
-    clear(context.scratch)
-    return record
+    return write_training(out, result, problem.model, spec, loaded)

@@ -29,8 +29,6 @@ def compress(config: CompressConfig, variant: str, data: Path, model: Path, out:
         ConfigError: There is no such variant.
         InputError: The network cannot be made that small.
     """
-    from components.training import checkpoint
-
     for name in config.variants:
         if name not in plugin_names("components.compression"):
             raise unknown_name("entry of compress.variants", name, plugin_names("components.compression"))
@@ -49,7 +47,6 @@ def compress(config: CompressConfig, variant: str, data: Path, model: Path, out:
             value=after.value,
         )
         record.save(folder / "compression.json")
-    checkpoint.clear(context.scratch)
     log.info(
         "%s: %.0f%% of the multiply-adds, %.0f%% of the parameters; validation %s %.2f%% (before: %.2f%%)",
         *(variant, 100 * record.multiply_adds / record.multiply_adds_before, 100 * record.num_parameters / record.num_parameters_before),

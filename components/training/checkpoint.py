@@ -86,13 +86,3 @@ class Checkpoints:
 def folder_in(scratch: Path | None) -> Path | None:
     """Return where a step keeps its checkpoints under its scratch folder."""
     return None if scratch is None else scratch / "checkpoints"
-
-
-def clear(scratch: Path | None) -> None:
-    """Delete the checkpoints: the step's outputs are written."""
-    folder = folder_in(scratch)
-    if folder is None or not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()

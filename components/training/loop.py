@@ -68,8 +68,7 @@ def fit(
     """Train the problem's model in place and leave the best weights by validation in it: float32, on the CPU, in evaluation mode.
 
     Checkpoints go under `context.scratch` at every epoch and every `checkpoint_minutes`; a training that finds one there goes on from it,
-    and ends with the weights that it would have had (bit by bit on a CPU with as many threads). They are deleted by
-    `checkpoint.clear(context.scratch)`, when the outputs are written.
+    and ends with the weights that it would have had (bit by bit on a CPU with as many threads). The two latest stay.
 
     Args:
         problem: The network, what it learns and who judges it.

@@ -10,7 +10,7 @@ import torch
 
 from components.errors import InputError
 from components.protocols import Context
-from components.training.checkpoint import Checkpoints, clear, folder_in
+from components.training.checkpoint import Checkpoints
 
 
 def test_the_latest_two_are_kept_and_the_latest_is_given(tmp_path: Path) -> None:
@@ -54,14 +54,6 @@ def test_no_folder_keeps_nothing(tmp_path: Path) -> None:
     checkpoints = Checkpoints(None, "a")
     checkpoints.save(1, {"epoch": 1})
     assert checkpoints.latest() is None
-    clear(None)
-    clear(tmp_path)
-
-
-def test_clear_takes_them_away(tmp_path: Path) -> None:
-    Checkpoints(folder_in(tmp_path), "a").save(1, {})
-    clear(tmp_path)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_told_and_the_older_checkpoints_stay(problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
