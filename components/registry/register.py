@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from components.files import explaining_full_disk
-from components.records import BundleRecord
+from components.records import BundleRecord, DatasetRef
 from components.registry import history
 from components.registry.bundle import assemble, seal
 from components.registry.card import description, write_card
 from components.registry.config import RegisterConfig, model_name
 from components.registry.lineage import Lineage, collect, tags
 from components.registry.session import open_registry
-from components.registry.versions import DIGEST_TAG, Version, versions
+from components.registry.versions import DIGEST_TAG, Version, version_of, versions
 from components.tracking.sending import experiment_id
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ class Registered:
 
 def register(project: Path, home: Path, data_name: str, config: RegisterConfig, required: Sequence[str], run_id: str | None) -> Registered:
     """Make a bundle of what the stages left in `project` and register it, unless this very bundle is registered already.
+
+    A registration that was cut off is completed by the next one of the same bundle.
 
     Args:
         project: The folder with params.yaml, dvc.lock, models/, data/ and reports/.
@@ -66,6 +68,7 @@ def register(project: Path, home: Path, data_name: str, config: RegisterConfig, 
             found = _registered(client, name, record.digest)
             folder = home / "bundles" / record.digest
             if found is not None:
+                _announce(client, found, record.dataset)
                 log.info("%s is this very bundle (%s): nothing to register", found.ref, record.digest[:12])
                 return Registered(name, found.number, record.digest, False, folder, lineage)
             with explaining_full_disk(staging):
@@ -73,10 +76,11 @@ def register(project: Path, home: Path, data_name: str, config: RegisterConfig, 
             shutil.rmtree(folder, ignore_errors=True)
             staging.replace(folder)
             version = _create(client, home, folder, record, lineage, card)
+            _announce(client, version, record.dataset)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    log.info("%s/%d registered (bundle %s, %d artifacts, %s serves)", name, version, record.digest[:12], len(record.artifacts), record.serving)
-    return Registered(name, version, record.digest, True, folder, lineage)
+    log.info("%s registered (bundle %s, %d artifacts, %s serves)", version.ref, record.digest[:12], len(record.artifacts), record.serving)
+    return Registered(name, version.number, record.digest, True, folder, lineage)
 
 
 def _remove_leftovers(bundles: Path) -> None:
@@ -100,7 +104,8 @@ def _write_lineage(project: Path, folder: Path, record: BundleRecord, lineage: L
     return card
 
 
-def _create(client: Any, home: Path, folder: Path, record: BundleRecord, lineage: Lineage, card: str) -> int:
+def _create(client: Any, home: Path, folder: Path, record: BundleRecord, lineage: Lineage, card: str) -> Version:
+    """Create the version, which MLflow does in one go: it has its tags and its description, or it is not there."""
     from components.registry.packaging import log_bundle
 
     experiment = client.get_run(lineage.run_id).info.experiment_id if lineage.run_id else experiment_id(client, home, record.name)
@@ -111,11 +116,15 @@ def _create(client: Any, home: Path, folder: Path, record: BundleRecord, lineage
     created = client.create_model_version(
         record.name, f"models:/{logged.model_id}", lineage.run_id, tags=texts, description=description(card), model_id=logged.model_id
     )
-    version = int(created.version)
-    client.set_registered_model_alias(record.name, history.CHALLENGER, str(version))
-    reason = f"trained on {record.dataset.name} {record.dataset.version}"
-    event = history.new_event(
-        "registered", version, history.champion_by_history(history.events_of(history.registered_model(client, record.name))), reason
-    )
-    history.append(client, record.name, event)
-    return version
+    return version_of(created)
+
+
+def _announce(client: Any, version: Version, dataset: DatasetRef) -> None:
+    """Make a version the challenger, unless there is a newer one, and enter it in the history, unless it stands there: the entry is written last."""
+    events = history.events_of(history.registered_model(client, version.name))
+    if any(event.kind == "registered" and event.version == version.number for event in events):
+        return
+    if version.number == max(other.number for other in versions(client, version.name)):
+        client.set_registered_model_alias(version.name, history.CHALLENGER, str(version.number))
+    reason = f"trained on {dataset.name} {dataset.version}"
+    history.append(client, version.name, history.new_event("registered", version.number, history.champion_by_history(events), reason))

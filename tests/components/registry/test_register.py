@@ -8,6 +8,7 @@ import components
 from components.errors import ConfigError, DataError, GateRefused, InputError, TransientError
 from components.git import git
 from components.records import BundleRecord, ExportRecord
+from components.registry import history
 from components.registry.bundle import TRAINING_IMAGES, training_images
 from components.registry.lineage import Lineage
 from components.registry.versions import fetch_bundle, resolve, versions, write_start
@@ -29,6 +30,41 @@ def test_a_bundle_becomes_one_version_however_often_it_is_registered(project: Pr
     assert [version.number for version in versions(client, "toy")] == [1, 2]
     assert resolve(client, "toy@challenger").number == 2
     assert project.register(name="other").name == "other"
+
+
+@pytest.mark.parametrize("cut_off_at", ["mlflow.MlflowClient.set_registered_model_alias", "components.registry.history.append"])
+def test_a_registration_that_was_cut_off_is_completed_by_the_next(project: Project, monkeypatch: pytest.MonkeyPatch, cut_off_at: str) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    project.train(accuracy=0.9)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(cut_off_at, cut_off)
+        project.register()
+    client = connect(project.home)
+    assert history.history(project.home, "toy") == []
+    for _ in range(2):
+        assert (project.register().version, project.register().created) == (1, False)
+        assert [(event.kind, event.version, event.reason) for event in history.history(project.home, "toy")] == [
+            ("registered", 1, "trained on toy 1.0")
+        ]
+        assert resolve(client, "toy@challenger").number == 1
+
+
+def test_completing_an_older_registration_takes_no_alias_from_a_newer(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    project.train(accuracy=0.9)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(history, "append", cut_off)
+        project.register()
+    project.train(accuracy=0.8)
+    assert project.register().version == 2
+    project.train(accuracy=0.9)
+    assert project.register().version == 1
+    assert [event.version for event in history.history(project.home, "toy")] == [2, 1]
+    assert resolve(connect(project.home), "toy@challenger").number == 2
 
 
 def test_the_lineage_goes_with_the_version(project: Project) -> None:
