@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from components.networks.detection.faster_rcnn import FasterRCNN
 from components.networks.detection.objects import padded
@@ -49,6 +50,24 @@ def test_places_that_are_no_proposals_say_nothing(detector: Any) -> None:
     with torch.no_grad():
         _, scores = detector.decode(detector(torch.rand(2, 1, *SIZE)), detector.anchors(SIZE), SIZE)
     assert (scores == 0).all()
+
+
+class _Finite(TorchFunctionMode):
+    """Refuses a number that eight bits cannot hold."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.is_floating_point() and "empty" not in func.__name__:
+            assert found.isfinite().all(), func.__name__
+        return found
+
+
+def test_nothing_on_the_way_to_places_that_are_no_proposals_is_infinite(detector: Any) -> None:
+    proposals = torch.zeros(2, 50, 4)
+    with torch.no_grad():
+        levels = detector(torch.rand(2, 1, *SIZE)).levels
+        with _Finite():
+            assert detector.pooled(levels, proposals, SIZE).shape == (100, 256, 7, 7)
 
 
 def test_as_many_proposals_are_learnt_from_as_are_asked_for() -> None:
