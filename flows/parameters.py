@@ -34,21 +34,11 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
     return overrides
 
 
-class _NullsAsNull(RoundTripRepresenter):
-    """Writes `null` where there is none: ruamel.yaml itself leaves the place empty."""
-
-
-_NullsAsNull.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
-
-
 def write_overrides(path: Path, overrides: Mapping[str, Any]) -> None:
     """Write values into params.yaml; comments and layout stay."""
     if not overrides:
         return
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 10_000
-    yaml.Representer = _NullsAsNull
+    yaml = _round_trip()
     params = with_overrides(yaml.load(path.read_text(encoding="utf-8")), overrides)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
@@ -57,13 +47,12 @@ def write_overrides(path: Path, overrides: Mapping[str, Any]) -> None:
 
 
 def require_project(folder: Path) -> None:
-    """Look whether a folder is a project, before anything is made in it.
+    """Look whether a folder is a project, before anything is made in it: it has a params.yaml that can be read.
 
     Raises:
         ConfigError: It is none.
     """
-    if not (folder / "params.yaml").exists():
-        read_params(folder / "params.yaml")
+    read_params(folder / "params.yaml")
 
 
 def dataset_name(project: Path, overrides: Mapping[str, Any]) -> str:
@@ -81,3 +70,19 @@ def dataset_name(project: Path, overrides: Mapping[str, Any]) -> str:
         if name not in known:
             raise ConfigError(f"params.yaml: {unknown_name('section', str(name), known)}")
     return section_of(params, DataConfig).name
+
+
+class _NullsAsNull(RoundTripRepresenter):
+    """Writes `null` where there is none: ruamel.yaml itself leaves the place empty."""
+
+
+_NullsAsNull.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def _round_trip() -> YAML:
+    """Return what reads and writes YAML so that comments and layout stay."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    yaml.Representer = _NullsAsNull
+    return yaml

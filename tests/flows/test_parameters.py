@@ -57,6 +57,16 @@ def test_a_folder_that_is_no_project_is_told_and_left_as_it_is(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_params_yaml_that_cannot_be_read_is_told_before_a_server_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_text("train: {lr\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["up"]) == 2
+    assert "params.yaml is not valid YAML" in capsys.readouterr().err
+    assert not (tmp_path / ".darkroom").exists()
+
+
 def test_a_schedule_needs_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "params.yaml").write_text("data: {name: toy}\n")
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
