@@ -72,7 +72,9 @@ class FileStore:
 
     def list(self, prefix: str) -> list[str]:
         """Return the keys that begin with `prefix`, sorted."""
-        keys = (path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file() and not path.name.endswith(".partial"))
+        folder = self._path(prefix.rpartition("/")[0])  # nothing outside of it begins with the prefix
+        files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".partial"))
+        keys = (path.relative_to(self._root).as_posix() for path in files)
         return sorted(key for key in keys if key.startswith(prefix))
 
     def entries(self, prefix: str) -> Iterator[ObjectInfo]:
