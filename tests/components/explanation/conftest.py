@@ -95,7 +95,7 @@ class Bright(Detector):
         return torch.stack([x - 8, y - 8, x + 8, y + 8], dim=-1).reshape(-1, 4)
 
     def loss(self, raw: Any, objects: Objects, size_hw: tuple[int, int], weights: Mapping[str, float]) -> torch.Tensor:
-        raise NotImplementedError
+        return raw.sum() * 0  # it knows everything already
 
     def decode(self, raw: torch.Tensor, anchors: torch.Tensor, size_hw: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         return anchors.expand(len(raw), -1, -1), raw.flatten(2).transpose(1, 2).sigmoid()

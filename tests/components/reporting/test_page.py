@@ -8,34 +8,13 @@ from components.errors import DataError
 from components.evaluation.comparison import PairedComparison
 from components.evaluation.pictures import draw_images
 from components.explanation.record import ExplanationRecord, Sanity
-from components.records import (
-    BenchmarkRecord,
-    DatasetRef,
-    Expectation,
-    ExportRecord,
-    Interval,
-    ModelSpec,
-    ParityRecord,
-    Preprocess,
-    Refusal,
-    Verdict,
-)
+from components.records import Expectation, Interval, Refusal, Verdict
 from components.registry.decision import Check, Decision
 from components.reporting.page import render, write_page
 from components.reporting.records import Command, RunReport, StageLine
 from components.reporting.sources import read_evaluation
+from tests.components.reporting.conftest import DATASET, write_artifact
 
-DATASET = DatasetRef(name="digits", version="1.1", manifest_digest="ab" * 32, num_images=1797)
-SPEC = ModelSpec(
-    task="classification",
-    model="resnet9",
-    classes=["<i>", "7"],
-    preprocess=Preprocess(size_hw=(16, 16), channels=1, resize="stretch"),
-    mean=[0.5],
-    std=[0.2],
-    dataset=DATASET,
-    training_digest="cd" * 32,
-)
 STAGES = ["validate", "augment", "train", "evaluate", "explain", "export@dense-onnx", "export@dense-onnx_int8"]
 
 
@@ -110,35 +89,6 @@ def write_explanation(root, untrained):
     for name in ("mistakes", "right"):
         (folder / "pictures").mkdir(exist_ok=True)
         draw_images([], [], folder / f"pictures/{name}.png", empty="none")
-
-
-def write_artifact(root, format_name, refusals):
-    folder = root / f"models/exported/dense-{format_name}"
-    ExportRecord(variant="dense", format=format_name, file="model.onnx", sha256="0" * 64, num_bytes=1_660_000, spec=SPEC, refusals=refusals).save(
-        folder / "artifact.json"
-    )
-    scores = {"accuracy": 0.97}
-    ParityRecord(
-        num_images=360,
-        max_difference=1e-6,
-        mean_difference=1e-7,
-        agreement=1.0,
-        likeness={"matched_iou": 0.9875},
-        eager=scores,
-        artifact=scores,
-        accuracy_drop=0.0,
-        worst_class="7",
-        worst_class_drop=0.0,
-    ).save(folder / "parity.json")
-    BenchmarkRecord(
-        artifact=f"dense-{format_name}",
-        num_bytes=1_660_000,
-        latency_ms_median=0.12,
-        latency_ms_p95=0.27,
-        images_per_second=1690,
-        accuracy=0.9722,
-        machine="two cores",
-    ).save(root / f"reports/benchmark/dense-{format_name}.json")
 
 
 def report(stages=None, **fields):
