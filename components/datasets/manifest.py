@@ -132,25 +132,6 @@ def given_annotations(frame: pd.DataFrame) -> list[str]:
     return [column for column in ANNOTATIONS if column in frame and frame[column].notna().any()]
 
 
-def write_manifest(frame: pd.DataFrame, path: Path) -> None:
-    """Write a manifest: Parquet with zstd and `schema_version` in its metadata; equal frames give equal bytes.
-
-    Args:
-        frame: The manifest's own columns, the annotations, and metadata columns of any Parquet type; missing own columns are null.
-        path: The file to write.
-    """
-    extra = metadata_columns(frame)
-    arrays: dict[str, pa.Array] = {}
-    for column, kind in [*COLUMNS.items(), *((name, None) for name in extra), *ANNOTATIONS.items()]:
-        values = frame[column] if column in frame else pd.Series([None] * len(frame), dtype=object)
-        try:
-            arrays[column] = pa.array(values.astype(object) if pd.api.types.is_string_dtype(values) else values, type=kind, from_pandas=True)
-        except (pa.ArrowException, TypeError, ValueError) as error:
-            expected = kind or "one kind of value"
-            raise DataError(f"the column '{column}' cannot be stored: {error}; expected {expected}") from None
-    write_table(pa.table(arrays), path)
-
-
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a manifest that is an Arrow table of the right columns and types; equal tables give equal bytes."""
     repeated = [_leaf(field.name, field.type) for field in table.schema if field.name not in _UNIQUE]

@@ -13,7 +13,7 @@ from components.registry.compare import Comparison
 from components.registry.config import model_name_of
 from components.registry.decision import Decision, Event
 from components.registry.judge import points
-from components.registry.reconcile import DECISION, reconcile_model
+from components.registry.reconcile import DECISION, reconcile
 from components.registry.session import open_registry
 from components.registry.versions import DIGEST_TAG, no_such_model, registered_models, resolve, version_of
 
@@ -24,7 +24,7 @@ def rows(home: Path) -> list[dict[str, str]]:
     with open_registry(home) as client:
         own = _own_model(home.parent)
         if own is not None:  # what others have in the same store is theirs to look after
-            reconcile_model(client, home.parent, home, history.registered_model(client, own), None)
+            reconcile(client, home.parent, home, history.registered_model(client, own), None)
         for model in registered_models(client):
             for version in sorted(client.search_model_versions(f"name = '{model.name}'"), key=lambda version: -int(version.version)):
                 aliases = sorted(alias for alias, number in model.aliases.items() if str(number) == str(version.version))
@@ -66,7 +66,7 @@ def show_text(home: Path, ref: str) -> str:
         ref: NAME/V or NAME@ALIAS.
     """
     with open_registry(home) as client:
-        reconcile_model(client, home.parent, home, history.registered_model(client, ref.partition("@")[0].partition("/")[0]), None)
+        reconcile(client, home.parent, home, history.registered_model(client, ref.partition("@")[0].partition("/")[0]), None)
         version = resolve(client, ref)
         card = client.get_model_version(version.name, str(version.number)).description or ""
         aliases = client.get_registered_model(version.name).aliases
@@ -90,7 +90,7 @@ def history_text(home: Path, name: str) -> str:
         model = history.registered_model(client, name)
         if model is None:
             raise no_such_model(name, (model.name for model in registered_models(client)))
-        reconcile_model(client, home.parent, home, model, None)
+        reconcile(client, home.parent, home, model, None)
         events = history.events_of(history.registered_model(client, name))
     if not events:
         return f"{name} has no history: nothing of it was registered by Darkroom"

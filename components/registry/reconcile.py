@@ -12,7 +12,6 @@ from components.registry import history
 from components.registry.config import PromoteConfig, model_name_of
 from components.registry.decision import Event
 from components.registry.judge import judge
-from components.registry.session import open_registry
 from components.registry.testset import open_test_images
 from components.registry.versions import Version, resolve
 
@@ -21,21 +20,16 @@ log = logging.getLogger(__name__)
 DECISION = "darkroom.decision"
 
 
-def reconcile(project: Path, home: Path, name: str, config: PromoteConfig | None = None) -> Event | None:
+def reconcile(client: Any, project: Path, home: Path, model: Any, config: PromoteConfig | None) -> Event | None:
     """Notice that the alias `champion` was moved outside of Darkroom, judge the move, and enter it. The move itself stands: a person made it.
 
     Args:
+        client: MLflow's.
         project: The folder with data/NAME and data/splits.parquet.
         home: The `.darkroom` folder.
-        name: The registered model.
+        model: MLflow's registered model; None: there is none, and nothing to do.
         config: The section `promote`; None: as params.yaml in `project` says.
     """
-    with open_registry(home) as client:
-        return reconcile_model(client, project, home, history.registered_model(client, name), config)
-
-
-def reconcile_model(client: Any, project: Path, home: Path, model: Any, config: PromoteConfig | None) -> Event | None:
-    """Do what `reconcile` does, with MLflow's registered model in hand."""
     if model is None:
         return None
     if history.finish_pending(client, model.name, model):
@@ -73,7 +67,7 @@ def _verdict_on_move(
 
 def state(client: Any, project: Path, home: Path, name: str, config: PromoteConfig | None) -> tuple[Version | None, list[Event]]:
     """Return the champion and the history, after a move that was cut off is finished and one by hand is entered."""
-    reconcile_model(client, project, home, history.registered_model(client, name), config)
+    reconcile(client, project, home, history.registered_model(client, name), config)
     model = history.registered_model(client, name)
     number = history.champion_of(model)
     return (resolve(client, f"{name}/{number}") if number is not None else None), history.events_of(model)

@@ -128,16 +128,14 @@ _NOT_EMBEDDED = np.full(DIMENSIONS, np.nan, dtype=np.float32)
 
 def _probe_mask(content: bytes, num_classes: int) -> dict[str, Any]:
     try:
-        measured = measure_mask(read_mask(content))
+        measured = measure_mask(read_mask(content), num_classes)
     except DataError as error:
         return {"mask_damage": str(error)}
-    values = np.flatnonzero(measured.pixels)
-    undeclared = values[(values >= num_classes) & (values != IGNORE)]
     return {
         "mask_height": measured.height,
         "mask_width": measured.width,
-        "mask_undeclared": ", ".join(map(str, undeclared)) or None,
-        "mask_classes": values[values < num_classes].tolist(),
+        "mask_undeclared": ", ".join(map(str, measured.undeclared)) or None,
+        "mask_classes": measured.classes,
     }
 
 

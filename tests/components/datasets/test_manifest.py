@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.datasets.manifest import DatasetInfo, dataset_ref, metadata_columns, read_dataset, read_manifest, write_dataset_info, write_manifest
+from components.datasets.manifest import DatasetInfo, dataset_ref, metadata_columns, read_dataset, read_manifest, write_dataset_info
 from components.errors import DataError
+from tests.components.datasets.conftest import write_manifest
 
 
 def _frame() -> pd.DataFrame:

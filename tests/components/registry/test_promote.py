@@ -12,7 +12,7 @@ from components.records import DatasetRef
 from components.registry import history as histories
 from components.registry.compare import Comparison, compare
 from components.registry.config import PromoteConfig
-from components.registry.decision import Decision
+from components.registry.decision import Decision, Event
 from components.registry.history import history
 from components.registry.judge import superiority
 from components.registry.promote import judge_and_promote, promote, rollback
@@ -36,6 +36,12 @@ def project_version(project: Project, accuracy: float) -> int:
 
 def champion(project: Project) -> int:
     return resolve(connect(project.home), "toy@champion").number
+
+
+def noticed(project: Project) -> Event | None:
+    """What the next command enters of what was done in MLflow."""
+    client = connect(project.home)
+    return reconcile(client, project.root, project.home, histories.registered_model(client, "toy"), CONFIG)
 
 
 def kinds(project: Project) -> list[str]:
@@ -201,13 +207,13 @@ def test_an_alias_moved_by_hand_is_noticed_judged_and_entered(project: Project) 
     challenge(project, accuracy=0.9)
     challenge(project, accuracy=0.6)
     connect(project.home).set_registered_model_alias("toy", "champion", "2")
-    event = reconcile(project.root, project.home, "toy", CONFIG)
+    event = noticed(project)
     assert event is not None
     assert (event.kind, event.version, event.previous) == ("moved by hand", 2, 1)
     assert "the gate would have refused" in event.reason
     assert event.numbers["gain"] < 0
     assert champion(project) == 2
-    assert reconcile(project.root, project.home, "toy", CONFIG) is None
+    assert noticed(project) is None
     assert history(project.home, "toy")[-1] == event
     assert challenge(project, accuracy=0.9).verdict == "refused"  # a person put version 1 away
 
@@ -217,12 +223,12 @@ def test_an_alias_taken_away_or_moved_where_nothing_can_be_judged_is_entered_all
     challenge(project, accuracy=0.6)
     client = connect(project.home)
     client.delete_registered_model_alias("toy", "champion")
-    gone = reconcile(project.root, project.home, "toy", CONFIG)
+    gone = noticed(project)
     assert gone is not None
     assert gone.version is None
     client.set_registered_model_alias("toy", "champion", "2")
     shutil.rmtree(project.root / "data")
-    event = reconcile(project.root, project.home, "toy", CONFIG)
+    event = noticed(project)
     assert event is not None
     assert "not judged" in event.reason
 
@@ -239,7 +245,7 @@ def test_a_move_that_was_cut_off_is_finished_and_not_taken_for_one_by_hand(proje
         event = histories.new_event("rolled back", 1, 1, step)
         with pytest.raises(KeyboardInterrupt):
             histories.move_champion(client, "toy", event)
-        assert reconcile(project.root, project.home, "toy", CONFIG) is None
+        assert noticed(project) is None
         assert history(project.home, "toy")[-1] == event
         assert champion(project) == 1
 
@@ -296,7 +302,7 @@ def test_a_move_that_was_cut_off_gives_way_to_one_by_hand_since(project: Project
     with pytest.raises(KeyboardInterrupt):
         histories.move_champion(client, "toy", histories.new_event("promoted", second, 1, "better"))
     connect(project.home).set_registered_model_alias("toy", "champion", str(third))
-    event = reconcile(project.root, project.home, "toy", CONFIG)
+    event = noticed(project)
     assert event is not None
     assert (event.kind, event.version) == ("moved by hand", third)
     assert champion(project) == third

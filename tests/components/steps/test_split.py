@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from components.__main__ import main
 from components.config import section_of
-from components.datasets.manifest import DatasetInfo, dataset_ref, write_dataset_info, write_manifest
+from components.datasets.manifest import DatasetInfo, dataset_ref, write_dataset_info
 from components.datasets.masks import mask_png
 from components.datasets.splits import read_splits, write_near_duplicates
 from components.datasets.writing import write_dataset
@@ -21,6 +21,7 @@ from components.errors import ConfigError, DataError, GateRefused
 from components.protocols import ImportedImage
 from components.records import Verdict
 from components.steps.split import SplitConfig, assign_sides, side_of, split
+from tests.components.datasets.conftest import write_manifest
 
 CONFIG, STRATIFIED = SplitConfig(), SplitConfig(stratify=True)
 

@@ -12,12 +12,13 @@ from PIL import Image
 
 from components.config import section_of
 from components.datasets.checks.config import ValidateConfig
-from components.datasets.manifest import DatasetInfo, read_manifest, write_manifest
+from components.datasets.manifest import DatasetInfo, read_manifest
 from components.datasets.writing import write_dataset
 from components.errors import ConfigError, DataError, GateRefused
 from components.protocols import ImportedImage
 from components.records import Verdict
 from components.steps.validate import validate
+from tests.components.datasets.conftest import write_manifest
 
 INFO = DatasetInfo(name="pets", version="1.0.0", task="classification", classes=["cat", "dog"])
 
