@@ -28,7 +28,7 @@ Region = npt.NDArray[np.bool_]
 _NUM_RANDOM = 10
 _NUM_RESAMPLES = 1000
 #: The mean of so many rank correlations is sure enough; all of them would double the time.
-_NUM_UNTRAINED = 16
+_NUM_UNTRAINED = 8
 
 
 class Case(NamedTuple):

@@ -17,8 +17,9 @@ from components.records import ModelSpec
 HeatMap = npt.NDArray[np.float32]
 
 SEAM = "components.explanation.answers"
-#: Pixels of images that go through at once, and images.
-_PIXELS_AT_ONCE, _IMAGES_AT_ONCE = 2**22, 64
+#: Pixels of images that go through at once, and images. A processor's caches hold few: U-Net at 128 pixels took 26 ms an image in batches of
+#: 8, 39 in one of 49 (one core).
+_PIXELS_AT_ONCE, _PIXELS_AT_ONCE_ON_CPU, _IMAGES_AT_ONCE = 2**22, 2**17, 64
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Subject:
             device: None: where the model is.
         """
         device = next(model.parameters()).device if device is None else device
+        model = model.to(device).to(memory_format=torch.channels_last).eval()  # U-Net at 128 pixels: 18 ms in place of 26
         fill = torch.tensor(spec.mean, dtype=torch.float32, device=device).view(1, -1, 1, 1)
-        return cls(plugin(SEAM, "task", spec.task), model.to(device).eval(), spec, fill)
+        return cls(plugin(SEAM, "task", spec.task), model, spec, fill)
 
     def untrained(self, seed: int) -> Subject:
         """Return the same network with random weights."""
@@ -74,7 +76,8 @@ class Subject:
 
     def at_once(self, images_NCHW: torch.Tensor) -> int:
         """Return how many images of this size go through the network at once."""
-        return max(1, min(_IMAGES_AT_ONCE, _PIXELS_AT_ONCE // (images_NCHW.shape[2] * images_NCHW.shape[3])))
+        pixels = _PIXELS_AT_ONCE_ON_CPU if images_NCHW.device.type == "cpu" else _PIXELS_AT_ONCE
+        return max(1, min(_IMAGES_AT_ONCE, pixels // (images_NCHW.shape[2] * images_NCHW.shape[3])))
 
 
 def can_be_explained(task: str) -> bool:

@@ -38,7 +38,7 @@ class ExplainConfig(Section):
     section: ClassVar[str] = "explain"
     enabled: bool = Field(default=True, description="false: nothing is explained")
     num_pictures: int = Field(default=12, ge=0, le=100, description="of the worst mistakes, and as many of right answers")
-    num_images: int = Field(default=50, ge=2, le=10_000, description="on which the maps are measured")
+    num_images: int = Field(default=24, ge=2, le=10_000, description="on which the maps are measured; the more, the narrower the interval")
     blanked: float = Field(default=0.2, gt=0, le=0.5, description="share of the image that is blanked to measure a map")
     seed: int = Field(default=0, ge=0, description="of the images that are measured, the random regions, the random weights")
 

@@ -31,9 +31,14 @@ def test_scores_are_the_same_in_one_go_or_several(digits, monkeypatch):
     images = torch.rand(9, 1, 32, 32)
     [answer] = digits.answers.of(np.array([0.1, 0.7, 0.2]), ["a", "b", "c"])
     whole = digits.scores(images, answer)
-    monkeypatch.setattr("components.explanation.subject._PIXELS_AT_ONCE", 4 * 32 * 32)
+    monkeypatch.setattr("components.explanation.subject._PIXELS_AT_ONCE_ON_CPU", 4 * 32 * 32)
     assert digits.at_once(images) == 4
     assert digits.scores(images, answer) == pytest.approx(whole, abs=1e-6)
+
+
+@pytest.mark.parametrize(("side", "count"), [(32, 64), (128, 8), (512, 1)])
+def test_on_a_processor_few_pixels_go_through_at_once(digits, side, count):
+    assert digits.at_once(torch.zeros(1, 1, side, side)) == count
 
 
 def test_a_task_without_answers_cannot_be_explained():
