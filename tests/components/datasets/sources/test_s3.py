@@ -6,12 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -24,6 +20,7 @@ from components.datasets.shards import ShardReader
 from components.datasets.sources import names, open_source, s3
 from components.errors import DataError, InputError, TransientError
 from components.storage import s3 as storage_s3
+from tests.components.datasets.conftest import S3Proxy
 
 NUM_IMAGES = 60
 
@@ -50,96 +47,35 @@ def photos(s3_bucket: str) -> str:
     return f"s3://{s3_bucket}/pets"
 
 
-class _Flaky(ThreadingHTTPServer):
-    """A proxy before the S3 server: each GET of an object fails `failures` times, each time in another way; `failed` tells how.
-
-    Of all objects `most` are answered; who asks for more waits until the server is closed.
-    """
-
-    daemon_threads = True
-    ways = (*("500", "503", "cut") * 5, "silent")  # silence takes as long as it takes to give up
+class Flaky(S3Proxy):
+    """Each GET of an object fails `failures` times, each time in another way; `failed` tells how. Of all objects `most` are answered."""
 
     def __init__(self, upstream: str, failures: int) -> None:
-        super().__init__(("127.0.0.1", 0), _FlakyHandler)
-        self.upstream, self.failures = upstream, failures
+        super().__init__(upstream)
+        self.ways = (*("500", "503", "cut") * 5, "silent")  # silence takes as long as it takes to give up
+        self.failures = failures
         self.asked: dict[str, int] = {}
         self.failed: dict[str, list[str]] = {}
         self.answered, self.most = 0, 10**6
-        self.closed = threading.Event()
-        self.lock = threading.Lock()
 
-
-class _FlakyHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Flaky
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-    def _forward(self) -> None:
-        server = self.server
+    def fate(self, command: str, path: str) -> str | None:
+        if command != "GET" or not path.endswith(".png"):
+            return None
         way = None
-        is_object = self.command == "GET" and self.path.partition("?")[0].endswith(".png")
-        if is_object:
-            with server.lock:
-                count = server.asked[self.path] = server.asked.get(self.path, 0) + 1
-            if count <= server.failures:
-                way = server.ways[(int(self.path.partition("?")[0][-6:-4]) + count) % len(server.ways)]
-                server.failed.setdefault(self.path, []).append(way)
-        if way in ("500", "503"):
-            body = f"<Error><Code>{'InternalError' if way == '500' else 'SlowDown'}</Code><Message>no</Message></Error>".encode()
-            self._answer(int(way), {"Content-Type": "application/xml"}, body)
-            return
-        if way == "silent":
-            self.rfile.read(1)  # until whoever asks has given up
-            self.close_connection = True
-            return
-        if is_object:
-            with server.lock:
-                server.answered += 1
-                too_many = server.answered > server.most
-            if too_many:
-                server.closed.wait()
-                self.close_connection = True
-                return
-        length = int(self.headers.get("Content-Length") or 0)
-        request = urllib.request.Request(server.upstream + self.path, self.rfile.read(length) if length else None, method=self.command)
-        for name, value in self.headers.items():
-            if name.lower() not in ("content-length", "connection"):
-                request.add_unredirected_header(name, value)
-        try:
-            with urllib.request.urlopen(request) as answer:
-                status, headers, body = answer.status, dict(answer.headers), answer.read()
-        except urllib.error.HTTPError as error:
-            status, headers, body = error.code, dict(error.headers), error.read()
-        if way == "cut":
-            self._answer(status, headers, body, cut=len(body) // 2)
-            return
-        self._answer(status, headers, body)
-
-    do_GET = do_PUT = do_HEAD = do_POST = _forward  # noqa: N815
-
-    def _answer(self, status: int, headers: dict[str, str], body: bytes, cut: int | None = None) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            if name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server"):
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[:cut])
-        if cut is not None:
-            self.close_connection = True
+        with self.lock:
+            count = self.asked[path] = self.asked.get(path, 0) + 1
+            if count <= self.failures:
+                way = self.ways[(int(path[-6:-4]) + count) % len(self.ways)]
+                self.failed.setdefault(path, []).append(way)
+            self.answered += way in (None, "cut")
+            return way if self.answered <= self.most else "held"
 
 
 @pytest.fixture
-def flaky(photos: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Flaky]:
-    server = _Flaky(s3_server, failures=2)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
-    yield server
-    server.closed.set()
-    server.shutdown()
-    server.server_close()
+def flaky(photos: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flaky]:
+    server = Flaky(s3_server, failures=2)
+    with server.serving(monkeypatch):
+        yield server
 
 
 def test_a_bucket_is_imported_byte_for_byte_in_order(photos: str, tmp_path: Path) -> None:
@@ -154,7 +90,7 @@ def test_a_bucket_is_imported_byte_for_byte_in_order(photos: str, tmp_path: Path
 
 
 def test_requests_that_fail_with_500_503_a_cut_body_or_a_time_out_are_tried_again(
-    photos: str, flaky: _Flaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: str, flaky: Flaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage_s3, "READ_TIMEOUT_S", 3.0)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "10")  # on a busy machine an honest answer may come too late, too
@@ -166,7 +102,7 @@ def test_requests_that_fail_with_500_503_a_cut_body_or_a_time_out_are_tried_agai
 
 
 def test_a_server_that_keeps_failing_is_transient_and_leaves_the_version_before(
-    photos: str, flaky: _Flaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: str, flaky: Flaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     flaky.failures = 10**6
@@ -176,7 +112,7 @@ def test_a_server_that_keeps_failing_is_transient_and_leaves_the_version_before(
     assert not list((tmp_path / "data").iterdir())
 
 
-def test_a_killed_import_goes_on_where_it_was(photos: str, flaky: _Flaky, s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_killed_import_goes_on_where_it_was(photos: str, flaky: Flaky, s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     flaky.failures, flaky.most = 0, 20
     code = f"from components.datasets.importing import import_dataset; from pathlib import Path; import_dataset({photos!r}, 'pets', Path('data'))"
     process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])})

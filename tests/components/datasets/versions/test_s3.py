@@ -6,12 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -23,98 +19,45 @@ from components.datasets.versions.get import get, pull
 from components.datasets.versions.tags import versions
 from components.errors import TransientError
 from components.storage import s3 as store
+from tests.components.datasets.conftest import S3Proxy
 from tests.components.datasets.versions.conftest import labelled, make_project, picture, run, write
 
 SECRET = "wJalrXUtnFEMI-not-for-logs"
 
 
-class Flaky(ThreadingHTTPServer):
-    """A proxy before the S3 server: an object's first `failures` requests fail by 500, 503 or silence; `sent` has the rest.
-
-    Of all objects that are put `most` arrive; who puts more waits until the server is closed.
-    """
-
-    daemon_threads = True
+class Flaky(S3Proxy):
+    """An object's first `failures` requests fail by 500, 503 or silence; `sent` has the rest. Of all objects that are put `most` arrive."""
 
     def __init__(self, upstream: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.upstream = upstream
-        self.ways, self.failures = ("silence", *("500", "503") * 20), 0  # silence takes as long as it takes to give up
+        super().__init__(upstream)
+        self.ways, self.failures = ("silent", *("500", "503") * 20), 0  # silence takes as long as it takes to give up
         self.numbers: dict[str, int] = {}
         self.asked: dict[tuple[str, str], int] = {}
         self.sent: list[tuple[str, str, int]] = []
         self.num_put, self.most = 0, 10**6
-        self.closed = threading.Event()
-        self.lock = threading.Lock()
 
+    def fate(self, command: str, path: str) -> str | None:
+        if "/files/md5/" not in path:
+            return None
+        with self.lock:
+            count = self.asked[command, path] = self.asked.get((command, path), -1) + 1
+            number = self.numbers.setdefault(path, len(self.numbers))
+            if count < self.failures:
+                return self.ways[number % len(self.ways)]
+            self.num_put += command == "PUT"
+            return "held" if command == "PUT" and self.num_put > self.most else None
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Flaky
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-    def _forward(self) -> None:
-        server, path = self.server, self.path.partition("?")[0]
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if "/files/md5/" in path:
-            with server.lock:
-                count = server.asked[self.command, path] = server.asked.get((self.command, path), -1) + 1
-                number = server.numbers.setdefault(path, len(server.numbers))
-            way = server.ways[number % len(server.ways)] if count < server.failures else None
-            if way == "silence":
-                self.rfile.read(1)  # until whoever asks has given up
-                self.close_connection = True
-                return
-            if way:
-                self._answer(int(way), {}, b"<Error><Code>SlowDown</Code><Message>no</Message></Error>")
-                return
-            if self.command == "PUT":
-                with server.lock:
-                    server.num_put += 1
-                    too_many = server.num_put > server.most
-                if too_many:
-                    server.closed.wait()
-                    self.close_connection = True
-                    return
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("content-length", "connection", "expect")}
-        request = urllib.request.Request(server.upstream + self.path, body or None, method=self.command)
-        for name, value in ({"Content-Type": "application/octet-stream"} | headers).items():
-            request.add_unredirected_header(name, value)
-        try:
-            with urllib.request.urlopen(request) as answer:
-                status, answered, content = answer.status, dict(answer.headers), answer.read()
-        except urllib.error.HTTPError as error:
-            status, answered, content = error.code, dict(error.headers), error.read()
-        with server.lock:
-            server.sent.append((self.command, path, len(body) or len(content)))
-        self._answer(status, answered, content)
-
-    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _forward  # noqa: N815
-
-    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
-        self.send_response(status)
-        length = headers.get("Content-Length", str(len(content))) if self.command == "HEAD" else str(len(content))
-        for name, value in headers.items():
-            if name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server"):
-                self.send_header(name, value)
-        self.send_header("Content-Length", length)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+    def forwarded(self, command: str, path: str, num_bytes: int) -> None:
+        with self.lock:
+            self.sent.append((command, path, num_bytes))
 
 
 @pytest.fixture
 def proxy(s3_bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flaky]:
-    server = Flaky(s3_server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    yield server
-    server.closed.set()
-    server.shutdown()
-    server.server_close()
+    server = Flaky(s3_server)
+    with server.serving(monkeypatch):
+        yield server
 
 
 @pytest.fixture
