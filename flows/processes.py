@@ -6,7 +6,8 @@ memory is given back; a step dies with the flow. `multiprocessing`'s own forkser
 child (Prefect, here), hides failed preloads and leaves children behind when the caller is killed.
 
 Safe to fork: modules are only imported before the fork. No tensor operation, no CUDA call and no thread runs in the server;
-OpenBLAS and Arrow, which start threads on import, reset them in a forked child themselves.
+OpenBLAS and Arrow, which start threads on import, reset them in a forked child themselves. Python 3.12 and later warn of
+these threads at every fork; a user is spared that.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -183,6 +185,7 @@ def _serve(connection: Connection, preload: Sequence[str]) -> None:
             importlib.import_module(module)
     except Exception:  # whatever stops an import: told with the first request, which has somebody who listens
         failed = traceback.format_exc()
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # after the imports: some set filters of their own
     gc.collect()
     gc.freeze()  # the collector would touch, and so copy, every page that children share
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()

@@ -126,6 +126,20 @@ def test_code_that_was_edited_is_imported_afresh(server: ProcessServer, code_pro
     assert words == ["said once", "shouted twice"]
 
 
+def test_a_thread_that_a_library_starts_on_import_is_not_told_of(code_project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """From Python 3.12 on, `os.fork` warns of every one."""
+    (code_project / "components" / "threaded.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    )
+    (code_project / "components" / "steps" / "talk.py").write_text(textwrap.dedent(STEPS["talk"]))
+    server = ProcessServer(code_project, ["components.__main__", "components.threaded"])
+    try:
+        assert server.run(Request("talk", ["--word", "hello"]), ignore).exit_code == 0
+    finally:
+        server.stop()
+    assert "fork" not in capfd.readouterr().err
+
+
 def test_an_interrupt_lets_the_step_end_tidily(server: ProcessServer, tmp_path: Path) -> None:
     out = tmp_path / "nap.txt"
 
