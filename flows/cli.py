@@ -195,25 +195,26 @@ _asked: set[str] = set()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see `components.errors`."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = [argument for argument in given if argument != "--debug"]
+    debug = arguments != given
     _asked.clear()
     if debug:
         _asked.add("debug")
     set_up()
     try:
-        code = app([argument for argument in arguments if argument != "--debug"], prog_name="darkroom", standalone_mode=False)
+        code = app(arguments, prog_name="darkroom", standalone_mode=False)
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return _explain(error)
+        return _explain(error, arguments)
     except KeyboardInterrupt:
         say("darkroom: interrupted")
         return 130
     return int(code or 0)
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, arguments: Sequence[str]) -> int:
     """Tell an error in one line and return its exit code."""
     if isinstance(error, DarkroomError):
         say(f"darkroom: {error}")
@@ -223,17 +224,30 @@ def _explain(error: Exception) -> int:
     if isinstance(error, typer.Abort):
         return 130
     if isinstance(error, TyperException):
-        text, context = str(error).rstrip("."), getattr(error, "ctx", None)
+        text = str(getattr(error, "format_message", error.__str__)()).rstrip(".")  # it alone names the option that has a wrong value
         if text.startswith("Usage:"):  # nothing was asked: the help is the answer
-            say(str(error))
+            say(text)
         else:
-            say(f"darkroom: {text}{'' if text.endswith('?') else '.'} How it goes: {context.command_path if context else 'darkroom'} --help")
+            say(f"darkroom: {text}{'' if text.endswith('?') else '.'} How it goes: {_command_path(error, arguments)} --help")
         return 2
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
         say(f"darkroom: {error.filename} may not be written or read ({error.strerror}). Give yourself the right to, or work in another folder")
         return 2
     say(f"darkroom: a bug: {type(error).__name__}: {error}. The whole story: the same command with --debug")
     return 1
+
+
+def _command_path(error: TyperException, arguments: Sequence[str]) -> str:
+    """Return the command that was asked for; the error of an option without its value does not know it."""
+    if context := getattr(error, "ctx", None):
+        return str(context.command_path)
+    path, commands = ["darkroom"], getattr(typer.main.get_command(app), "commands", {})
+    for argument in arguments:
+        if argument not in commands:
+            break
+        path.append(argument)
+        commands = getattr(commands[argument], "commands", {})
+    return " ".join(path)
 
 
 if __name__ == "__main__":

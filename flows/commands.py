@@ -34,7 +34,8 @@ def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str
     else:
         with out.open("w", encoding="utf-8", newline="") as file:
             (write_csv if out.suffix == ".csv" else write_json)(rows, file)
-        print(f"{len(rows) - num_unread} predictions in {out}", file=sys.stderr)
+        num_read = len(rows) - num_unread
+        print(f"{num_read} {'prediction' if num_read == 1 else 'predictions'} in {out}", file=sys.stderr)
     if num_unread:
         print(f"{num_unread} of {len(rows)} could not be read" + ("; the column error says why" if out else ""), file=sys.stderr)
     return InputError.exit_code if num_unread else 0

@@ -214,7 +214,17 @@ def _reasons(entry: str | dict[str, dict[str, Any]]) -> Iterator[str]:
         yield {"changed checksum": "its command changed", "always changed": "runs every time"}.get(entry, entry)
         return
     for kind, items in entry.items():
+        by_state: dict[str, list[str]] = {}
         for name, state in items.items():
             if not isinstance(state, dict):  # parameters: see _changed_params
-                word = {"not in cache": "is not in DVC's cache", "deleted": "is missing"}.get(state, state)
-                yield f"{'output ' if kind == 'changed outs' else ''}{name} {word}"
+                by_state.setdefault(state, []).append(name)
+        for state, names in by_state.items():
+            one, several = _WORDS.get(state, (state, state))
+            if kind == "changed outs" and len(names) > 1:
+                yield f"{len(names)} outputs {several}: {names[0]} …"
+            else:
+                yield from (f"{'output ' if kind == 'changed outs' else ''}{name} {one}" for name in names)
+
+
+_WORDS = {"not in cache": ("is not in DVC's cache", "are not in DVC's cache"), "deleted": ("is missing", "are missing")}
+"""Ours for DVC's of a file's state: of one file, of several."""

@@ -90,7 +90,9 @@ def _register(project: Path, account: Account, settings: Settings, isolated: boo
     registered = register(project, account.home, settings.dataset, settings.register, settings.required, run_id)
     account.model, account.version, account.registered_now = registered.name, registered.version, registered.created
     account.lineage = lineage_lines(registered.lineage)
-    text = f"{registered.name}/{registered.version} is " + ("new" if registered.created else "this very bundle: nothing new to register")
+    text = (
+        f"{registered.name}/{registered.version} is new" if registered.created else f"registered already, as {registered.name}/{registered.version}"
+    )
     return registered, text, "ran" if registered.created else "skipped"
 
 

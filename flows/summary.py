@@ -128,8 +128,8 @@ def _verdict(account: Account) -> tuple[Any, str]:
     if account.decision is not None and account.decision.verdict == "promoted":
         return "promoted", f"{name} is the champion now"
     if not account.registered_now:
-        idly = "Nothing changed: every stage was skipped, " if idle else ""
-        return "unchanged", f"{idly}{name} is this very bundle, and nothing was registered twice"
+        what = "Nothing changed: every stage was skipped" if idle else "The same model came out once more"
+        return "unchanged", f"{what}, and nothing was registered twice. The model is {name}"
     if account.decision is not None and account.decision.verdict == "refused":
         stays = f"{account.decision.champion} stays the champion" if account.decision.champion else "there is no champion yet"
         return "kept", f"{name} is registered, and was not promoted: {stays}"

@@ -85,7 +85,9 @@ def test_reasons_name_what_changed_with_both_values(project: Path) -> None:
         assert pipeline.reasons(first) == ["in.txt modified"]
         assert pipeline.reasons(second) == ["toy.times: 2 → 3"]
         assert pipeline.following(first) == {"second"}
-        pipeline.begin(first)  # as a run that is killed leaves it
+        pipeline.begin(second)  # as a run that is killed leaves it
+        assert pipeline.reasons(second)[-1] == "2 outputs are missing: second.txt …"
+        pipeline.begin(first)
         assert pipeline.reasons(first) == ["output first.txt is missing"]
 
 
