@@ -31,7 +31,7 @@ from components.steps.train import TrainConfig, train
 LONG = True
 TARGET, NUM_IMAGES = 0.9, 16
 #: How often an epoch shows each image: judging them costs as much as learning from them a few times.
-_REPEATS = 20
+_REPEATS = 36
 _FILES = ("images/train2017", "panoptic_segmentation/annotations/panoptic_train2017")
 
 
@@ -68,16 +68,29 @@ def rows() -> list[Row]:
 
 
 def _keep_some(coco: Path, folder: Path) -> None:
-    """Write the dataset `some` of the first images and of the classes that they show: each class has to be learnt from somewhere."""
+    """Write the dataset `some`: of the images whose smallest class covers most of the picture, and of the classes that they show.
+
+    What is a few pixels in the original is less than one where the network looks: it would measure the resolution.
+    """
     with Dataset.of_folder(coco) as whole:
-        names = whole.manifest["image_id"][:NUM_IMAGES].tolist()
-        masks = [cast(Mask, whole.mask(number)) for number in range(NUM_IMAGES)]
-        shown = np.setdiff1d(np.unique(np.concatenate([mask.ravel() for mask in masks])), [IGNORE])
+        masks = [whole.mask(number) for number in range(len(whole.manifest))]
+        clearest = sorted(range(len(masks)), key=lambda number: _least_share(masks[number]), reverse=True)[:NUM_IMAGES]
+        learnt = {number: cast(Mask, masks[number]) for number in sorted(clearest)}
+        shown = np.setdiff1d(np.unique(np.concatenate([mask.ravel() for mask in learnt.values()])), [IGNORE])
         places = np.full(256, IGNORE, np.uint8)
         places[shown] = np.arange(len(shown), dtype=np.uint8)
-        images = [ImportedImage(name, whole.image(number), {}, places[masks[number]]) for number, name in enumerate(names)]
+        names = whole.manifest["image_id"]
+        images = [ImportedImage(names[number], whole.image(number), {}, places[mask]) for number, mask in learnt.items()]
         classes = [whole.info.classes[index] for index in shown]
     write_dataset(images, DatasetInfo(name="some", version="1.0.0", task="segmentation", classes=classes), folder, "replace")
+
+
+def _least_share(mask: Mask | None) -> float:
+    """Return the share of the picture that the smallest class covers, 0 where nothing is judged."""
+    if mask is None:
+        return 0.0
+    _, counts = np.unique(mask[mask != IGNORE], return_counts=True)
+    return float(counts.min() / mask.size) if len(counts) else 0.0
 
 
 def _prepared(task: TaskConfig, folder: Path) -> Path:
