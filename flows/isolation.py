@@ -93,9 +93,9 @@ def _share_settings(project: Path, place: Path) -> None:
     """Give the worktree's DVC what the checkout's has beside git: its own settings (config.local), its cache, and remotes named relative to it."""
     from dvc.config import Config
 
+    (place / ".dvc" / "config.local").touch(mode=0o600)  # a remote's credentials may stand in it
     with opened(project) as repo, Config(str(place / ".dvc")).edit("local") as settings:
         settings.update(repo.config.load_one("local"))
         for name, remote in repo.config["remote"].items():
             settings["remote"].setdefault(name, {})["url"] = remote["url"]
         settings["cache"].update(dir=str(Path(repo.cache.local.path).parents[1]), type="reflink,hardlink,copy")
-    (place / ".dvc" / "config.local").chmod(0o600)  # a remote's credentials may stand in it

@@ -26,19 +26,19 @@ def scratch(home: Path, stage: str, digest: str) -> Iterator[Path]:
         digest: Of all that it depends on.
     """
     root = (home / "scratch").absolute()
+    root.mkdir(parents=True, exist_ok=True)
     folder = root / f"{stage}-{digest[:32]}"
-    folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     try:
         lock.acquire(timeout=0)
     except Timeout:  # an isolated run trains the very same: its checkpoints are left to it
         folder = root / f"{folder.name}-{os.getpid()}"
-        folder.mkdir(exist_ok=True)
         lock = _lock(folder)
         lock.acquire()
     try:
+        folder.mkdir(exist_ok=True)
         os.utime(folder)  # checkpoints come and go below it: it would look as old as its first run
-        for other in sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+        for other in sorted((path for path in root.iterdir() if path.is_dir()), key=_last_used)[:-_KEPT]:
             _forget_unused(other)
         yield folder
     finally:
@@ -49,6 +49,13 @@ def forget(folder: Path) -> None:
     """Delete a folder that `scratch` lent, and its lock; by whoever holds it."""
     shutil.rmtree(folder, ignore_errors=True)
     Path(_lock(folder).lock_file).unlink(missing_ok=True)
+
+
+def _last_used(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # another run forgot it in this moment
+        return 0.0
 
 
 def _forget_unused(folder: Path) -> None:

@@ -85,10 +85,15 @@ def up(home: Path, prefect_port: int = PREFECT_PORT, mlflow_port: int = MLFLOW_P
     if "mlflow" not in servers:
         port = _free_port(mlflow_port)
         started["mlflow"] = (_spawn("mlflow", server_command(home, "127.0.0.1", port), home, {}), f"http://127.0.0.1:{port}", "/health")
-    for name, (process, url, health) in started.items():
-        _wait_for(name, process, url + health, home)
-        servers[name] = Server(url, process.pid, psutil.Process(process.pid).create_time())
-        _write(home, servers)
+    try:
+        for name, (process, url, health) in started.items():
+            _wait_for(name, process, url + health, home)
+            servers[name] = Server(url, process.pid, psutil.Process(process.pid).create_time())
+            _write(home, servers)
+    finally:
+        for name, (process, _, _) in started.items():
+            if name not in servers:  # one that is on no record could never be stopped
+                _end(process.pid)
     return servers
 
 

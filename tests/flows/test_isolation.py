@@ -64,6 +64,7 @@ def test_a_run_reaches_the_remotes_of_the_checkouts_own_configuration(project: P
         assert its.config["remote"]["far"] == own.config["remote"]["far"]
         assert its.config["remote"]["beside"]["url"] == str(project.parent / "store")
         assert its.cache.local.path == own.cache.local.path
+        assert (place / ".dvc" / "config.local").stat().st_mode & 0o077 == 0  # credentials stand in it
 
 
 def test_no_commit_is_told(project: Path) -> None:

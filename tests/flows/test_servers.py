@@ -53,6 +53,22 @@ def test_a_server_that_takes_its_time_is_told_of_once_and_its_log_is_named(tmp_p
     assert not psutil.pid_exists(process.pid)
 
 
+def test_up_leaves_no_server_behind_that_down_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_START_UP_S", 0.3)
+    begun = []
+
+    def sleeper(*_: object) -> subprocess.Popen[bytes]:
+        begun.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]))
+        return begun[-1]
+
+    monkeypatch.setattr(servers, "_spawn", sleeper)
+    with pytest.raises(TransientError, match="the prefect server did not answer"):
+        servers.up(tmp_path)
+    assert len(begun) == 2
+    assert not [process for process in begun if process.poll() is None]
+    assert servers.down(tmp_path) == []
+
+
 def test_up_answers_is_used_by_a_run_and_down_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))  # what it schedules is nobody else's newest run
