@@ -41,7 +41,6 @@ __all__ = [
     "boxes_of",
     "classes_shown",
     "flat_boxes",
-    "mask_of_polygons",
     "mask_png",
     "read_mask",
     "region_of_polygon",
@@ -133,26 +132,6 @@ def flat_boxes(table: pa.Table) -> FlatBoxes:
     if given.any():
         ignored[np.repeat(given == counts, counts)] = pc.fill_null(pc.list_flatten(ignore), False).to_numpy(zero_copy_only=False)
     return FlatBoxes(offsets, boxes, np.asarray(pc.list_flatten(labels).to_pylist(), dtype=object), ignored)
-
-
-def mask_of_polygons(
-    polygons: Sequence[Sequence[Sequence[float]]], values: Sequence[int], size_hw: tuple[int, int], background: int = IGNORE
-) -> Mask:
-    """Draw polygons as COCO does (Lin et al. 2014; the run-length encoding of its own API); later ones lie over earlier ones.
-
-    Args:
-        polygons: For each object its rings, each [x0, y0, x1, y1, …] in pixel edges; an object's rings are united.
-        values: For each object the value of its pixels.
-        size_hw: Height and width in pixels.
-        background: The value of pixels that no object covers.
-
-    Returns:
-        uint8 (H, W).
-    """
-    out = np.full(size_hw, background, dtype=np.uint8)
-    for rings, value in zip(polygons, values, strict=True):
-        out[region_of_polygon(rings, size_hw)] = value
-    return out
 
 
 def region_of_polygon(rings: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -122,15 +122,6 @@ def read_header(content: bytes) -> Header | None:
         return None
 
 
-def describe(content: bytes) -> ImageKind:
-    """Return what kind of image a file holds, from its header alone.
-
-    Raises:
-        DataError: It is no image, of a kind that is not read, or a decompression bomb.
-    """
-    return kind_of(open_image(content), content)
-
-
 def kind_of(image: Image.Image, content: bytes) -> ImageKind:
     """Return what kind of image `open_image(content)` opened, before it is decoded.
 

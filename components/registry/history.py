@@ -13,23 +13,15 @@ import os
 import subprocess
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from components.errors import TransientError
 from components.registry.decision import Event, Kind
-from components.registry.session import open_registry
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _EVENT, _PENDING = "darkroom.history.", "darkroom.pending"
 #: A registered model's tag holds 5,000 characters in a database other than SQLite.
 _MAX_REASON = 3000
-
-
-def history(home: Path, name: str) -> list[Event]:
-    """Return the events of a model, the oldest first; none for a model that is not registered."""
-    with open_registry(home) as client:
-        return events_of(registered_model(client, name))
 
 
 def registered_model(client: Any, name: str) -> Any:

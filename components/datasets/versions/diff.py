@@ -24,7 +24,6 @@ CHANGES = {
     "mask changed": ("mask_sha256",),
 }
 KINDS = ("added", "removed", *CHANGES)
-COLUMNS = ["image_id", *(column for columns in CHANGES.values() for column in columns)]
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Diff:
     """What differs between A and B.
 
     Attributes:
-        a: The manifest of A, the columns `COLUMNS` and those that say where bytes are.
+        a: The manifest of A: image_id, the columns of `CHANGES`, and those that say where bytes are.
         b: That of B.
         rows: For each of `KINDS` the rows of A and of B, -1 where it has none.
         classes: Class names, those of A first.
@@ -86,7 +85,7 @@ def diff(a: pa.Table, b: pa.Table, classes: Sequence[str] = ()) -> Diff:
     """Compare two manifests by image_id.
 
     Args:
-        a: A manifest with the columns `COLUMNS`.
+        a: A manifest with image_id and the columns of `CHANGES`.
         b: Another.
         classes: Names in the order in which they are to be shown.
     """

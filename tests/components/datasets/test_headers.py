@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from components.datasets import headers
-from components.datasets.headers import FORMATS, describe, header_of, open_image, read_header, suffix_fits
+from components.datasets.headers import FORMATS, header_of, kind_of, open_image, read_header, suffix_fits
 from components.errors import DataError
 
 
@@ -99,7 +99,7 @@ _IMAGE = Image.new("RGB", (7, 5))
     ],
 )
 def test_the_kind_is_told_from_the_header(content: bytes, expected: dict[str, Any]) -> None:
-    found = describe(content)._asdict()
+    found = kind_of(open_image(content), content)._asdict()
     assert {name: found[name] for name in expected} == expected
 
 
@@ -115,7 +115,7 @@ def test_an_orientation_that_stands_behind_the_pixels_of_a_png_counts() -> None:
 def test_no_pixel_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     contents = [_saved(Image.new("RGB", (7, 5)), kind, exif=_EXIF) for kind in ("PNG", "JPEG", "WEBP", "TIFF")]
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _self: pytest.fail("decoded"))
-    assert [describe(content).orientation for content in contents] == [6, 6, 6, 6]
+    assert [kind_of(open_image(content), content).orientation for content in contents] == [6, 6, 6, 6]
 
 
 def test_a_name_of_another_format_is_told() -> None:
@@ -136,7 +136,8 @@ def test_pngs_of_every_kind_are_told_apart(shared_data: Path) -> None:
             file = tar.extractfile(member)
             assert file is not None
             try:
-                found = describe(file.read())
+                content = file.read()
+                found = kind_of(open_image(content), content)
             except DataError:
                 refused.append(name)
                 continue

@@ -23,11 +23,14 @@ from components.datasets.writing import write_dataset
 from components.files import sha256_of
 from components.protocols import ImportedImage
 from components.records import BenchmarkRecord, ExportRecord, ModelSpec, ParityRecord, PreparedRecord, Preprocess, Refusal
+from components.registry import history
 from components.registry import register as registering
 from components.registry.config import RegisterConfig
+from components.registry.decision import Event
 from components.registry.register import Registered
 from components.serving.metadata import pack
 from components.steps.augment import AugmentConfig, augment
+from components.tracking.store import connect
 
 CLASSES = ["ant", "bee", "cat"]
 SIZE = 8
@@ -155,6 +158,9 @@ class Project:
         BenchmarkRecord(
             artifact=name, num_bytes=size, latency_ms_median=0.1, latency_ms_p95=0.2, images_per_second=9e3, accuracy=accuracy, machine="two cores"
         ).save(self.root / "reports" / "benchmark" / f"{name}.json")
+
+    def history(self) -> list[Event]:
+        return history.events_of(history.registered_model(connect(self.home), "toy"))
 
     def set_sides(self, sides: Callable[[int], str]) -> None:
         """Put image n on the side that `sides(n)` names, and prepare the training data anew."""

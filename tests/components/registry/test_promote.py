@@ -9,11 +9,10 @@ from components.errors import GateRefused, InputError, TransientError
 from components.evaluation.comparison import compare_paired
 from components.evaluation.metrics.classification import Classification
 from components.records import DatasetRef
-from components.registry import history as histories
+from components.registry import history
 from components.registry.compare import Comparison, compare
 from components.registry.config import PromoteConfig
 from components.registry.decision import Decision, Event
-from components.registry.history import history
 from components.registry.judge import superiority
 from components.registry.promote import judge_and_promote, promote, rollback
 from components.registry.reconcile import reconcile
@@ -41,11 +40,11 @@ def champion(project: Project) -> int:
 def noticed(project: Project) -> Event | None:
     """What the next command enters of what was done in MLflow."""
     client = connect(project.home)
-    return reconcile(client, project.root, project.home, histories.registered_model(client, "toy"), CONFIG)
+    return reconcile(client, project.root, project.home, history.registered_model(client, "toy"), CONFIG)
 
 
 def kinds(project: Project) -> list[str]:
-    return [event.kind for event in history(project.home, "toy")]
+    return [event.kind for event in project.history()]
 
 
 def test_the_first_model_is_judged_by_the_floors(project: Project) -> None:
@@ -80,7 +79,7 @@ def test_numbers_who_when_and_why_stay_with_the_version_and_in_the_history(proje
     kept = Decision.model_validate_json(tags["darkroom.decision_json"])
     assert kept.comparison is not None
     assert (kept.champion, kept.challenger) == ("toy/1", "toy/2")
-    event = history(project.home, "toy")[-1]
+    event = project.history()[-1]
     assert (event.kind, event.version, event.previous, event.who) == ("promoted", 2, 1, "ada")
     assert event.numbers["gain_low"] == pytest.approx(kept.comparison.gain.low)
 
@@ -170,7 +169,7 @@ def test_models_of_other_classes_are_not_compared_but_a_person_may_promote_one(p
         promote(project.root, project.home, "toy/2", CONFIG, "new classes")
     told = promote(project.root, project.home, "toy/2", CONFIG, "new classes", override=True)
     assert (told.verdict, told.overridden, champion(project)) == ("promoted", True, 2)
-    assert "new classes" in history(project.home, "toy")[-1].reason
+    assert "new classes" in project.history()[-1].reason
 
 
 def test_a_person_is_judged_alike_and_overrides_only_when_saying_so(project: Project) -> None:
@@ -180,7 +179,7 @@ def test_a_person_is_judged_alike_and_overrides_only_when_saying_so(project: Pro
         promote(project.root, project.home, "toy/2", CONFIG, "I like it")
     assert champion(project) == 1
     promote(project.root, project.home, "toy/2", CONFIG, "I like it", override=True)
-    event = history(project.home, "toy")[-1]
+    event = project.history()[-1]
     assert champion(project) == 2
     assert "I like it. Promoted by override, against:" in event.reason
     assert event.numbers["gain"] < 0
@@ -214,7 +213,7 @@ def test_an_alias_moved_by_hand_is_noticed_judged_and_entered(project: Project) 
     assert event.numbers["gain"] < 0
     assert champion(project) == 2
     assert noticed(project) is None
-    assert history(project.home, "toy")[-1] == event
+    assert project.history()[-1] == event
     assert challenge(project, accuracy=0.9).verdict == "refused"  # a person put version 1 away
 
 
@@ -242,11 +241,11 @@ def test_a_move_that_was_cut_off_is_finished_and_not_taken_for_one_by_hand(proje
     for step in ("set_registered_model_alias", "delete_registered_model_tag"):
         client = connect(project.home)
         monkeypatch.setattr(client, step, killed)
-        event = histories.new_event("rolled back", 1, 1, step)
+        event = history.new_event("rolled back", 1, 1, step)
         with pytest.raises(KeyboardInterrupt):
-            histories.move_champion(client, "toy", event)
+            history.move_champion(client, "toy", event)
         assert noticed(project) is None
-        assert history(project.home, "toy")[-1] == event
+        assert project.history()[-1] == event
         assert champion(project) == 1
 
 
@@ -265,10 +264,10 @@ def test_of_two_that_move_the_alias_at_once_one_withdraws(project: Project, monk
         else:
             other = lambda *a, f=set_alias: (f(*a), theirs.set_registered_model_alias("toy", "champion", "1"))  # noqa: E731
             monkeypatch.setattr(client, "set_registered_model_alias", other)
-        before = history(project.home, "toy")
+        before = project.history()
         with pytest.raises(TransientError, match="another process moved the champion of toy"):
-            histories.move_champion(client, "toy", histories.new_event("promoted", number, 1, "better"))
-        assert history(project.home, "toy") == before
+            history.move_champion(client, "toy", history.new_event("promoted", number, 1, "better"))
+        assert project.history() == before
         theirs.set_registered_model_alias("toy", "champion", "1")
         if moment == "mark":
             theirs.delete_registered_model_tag("toy", "darkroom.pending")
@@ -283,7 +282,7 @@ def test_a_promotion_that_was_overtaken_leaves_no_decision_behind(project: Proje
         raise TransientError("another process")
 
     with monkeypatch.context() as patched:
-        patched.setattr(histories, "move_champion", overtaken)
+        patched.setattr(history, "move_champion", overtaken)
         with pytest.raises(TransientError):
             judge_and_promote(project.root, project.home, "toy", number, CONFIG)
     assert not any("decision" in tag for tag in connect(project.home).get_model_version("toy", str(number)).tags)
@@ -300,7 +299,7 @@ def test_a_move_that_was_cut_off_gives_way_to_one_by_hand_since(project: Project
 
     monkeypatch.setattr(client, "set_registered_model_alias", killed)
     with pytest.raises(KeyboardInterrupt):
-        histories.move_champion(client, "toy", histories.new_event("promoted", second, 1, "better"))
+        history.move_champion(client, "toy", history.new_event("promoted", second, 1, "better"))
     connect(project.home).set_registered_model_alias("toy", "champion", str(third))
     event = noticed(project)
     assert event is not None

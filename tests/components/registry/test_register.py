@@ -42,12 +42,10 @@ def test_a_registration_that_was_cut_off_is_completed_by_the_next(project: Proje
         patch.setattr(cut_off_at, cut_off)
         project.register()
     client = connect(project.home)
-    assert history.history(project.home, "toy") == []
+    assert project.history() == []
     for _ in range(2):
         assert (project.register().version, project.register().created) == (1, False)
-        assert [(event.kind, event.version, event.reason) for event in history.history(project.home, "toy")] == [
-            ("registered", 1, "trained on toy 1.0")
-        ]
+        assert [(event.kind, event.version, event.reason) for event in project.history()] == [("registered", 1, "trained on toy 1.0")]
         assert resolve(client, "toy@challenger").number == 1
 
 
@@ -63,7 +61,7 @@ def test_completing_an_older_registration_takes_no_alias_from_a_newer(project: P
     assert project.register().version == 2
     project.train(accuracy=0.9)
     assert project.register().version == 1
-    assert [event.version for event in history.history(project.home, "toy")] == [2, 1]
+    assert [event.version for event in project.history()] == [2, 1]
     assert resolve(connect(project.home), "toy@challenger").number == 2
 
 
