@@ -33,7 +33,7 @@ from flows.parameters import dataset_name, write_overrides
 from flows.pipeline import Pipeline
 from flows.stages import Outcome, Workshop, as_state, check_params, run_stage, warm
 from flows.start import Options
-from flows.terminal import say, set_up
+from flows.terminal import doing, say, set_up
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _bug(where: str, error: Exception, debug: bool) -> Outcome:
 
 def _check_overrides(project: Path, overrides: dict[str, Any]) -> None:
     """Refuse values that params.yaml cannot take, before they are written into it."""
-    with closing(Pipeline(project)) as pipeline:
+    with doing("checking parameters"), closing(Pipeline(project)) as pipeline:
         if warm(project, pipeline.stages()):
             check_params(project, overrides)
 
@@ -131,13 +131,14 @@ def _stages(shop: Workshop, options: Options, account: Account) -> None:
     """Run the stages in order until one does not end well."""
     project, pipeline = shop.pipeline.project, shop.pipeline
     stages = pipeline.stages(options.until)
-    coming = pipeline.out_of_date(stages)
-    if starting.wants_champion(project) and "train" in {stage.addressing for stage in coming}:
-        starting.start_from_champion(project, account.home, model_name_of(project))
+    with doing("looking for what is out of date"):
         coming = pipeline.out_of_date(stages)
-    if coming:
-        if warm(project, coming):
+        if starting.wants_champion(project) and "train" in {stage.addressing for stage in coming}:
+            starting.start_from_champion(project, account.home, model_name_of(project))
+            coming = pipeline.out_of_date(stages)
+        if coming and warm(project, coming):
             check_params(project, {})
+    if coming:
         account.track()
     account.plan([stage.addressing for stage in stages])
     for stage in stages:

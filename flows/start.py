@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from flows.terminal import doing
 
 if TYPE_CHECKING:
     from components.reporting.records import RunReport
@@ -32,15 +35,19 @@ class Options:
 
 def start(options: Options) -> int:
     """Run the flow once, with a Prefect server for its length if there is none, and return the exit code."""
+    from flows.parameters import require_project
     from flows.servers import Prefect
 
     project = Path.cwd()
+    require_project(project)
     prefect = Prefect(project / ".darkroom")
     prefect.start()
     prepare_tracking(project / ".darkroom")
     try:
-        _preflight(project, options)
-        prefect.wait()
+        with doing("starting a Prefect server for this run, reading parameters and data" if prefect.temporary else "reading parameters and data"):
+            _preflight(project, options)
+            prefect.wait()
+            importlib.import_module("flows.retrain")  # and with it Prefect, which takes seconds
         return run_flow(options)
     finally:
         prefect.stop()

@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 SHOWN = "darkroom_shown"
 """Attribute of a log record that a step's process has shown already."""
@@ -54,6 +56,19 @@ def set_up() -> None:
 def say(text: str = "") -> None:
     """Print one line of the run's own account, to the terminal's error stream as logs are."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def doing(text: str) -> Iterator[None]:
+    """Say at once what goes on while the block runs: at a terminal by a spinner, which goes when it is done, else by a line."""
+    if not sys.stderr.isatty():
+        say(f"{text} …")
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 def only_answers() -> None:

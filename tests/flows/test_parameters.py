@@ -47,7 +47,7 @@ def test_an_unknown_section_is_named_before_anything_is_imported(project: Path) 
         dataset_name(project, {})
 
 
-@pytest.mark.parametrize("command", ["report", "up", "serve"])
+@pytest.mark.parametrize("command", ["run", "report", "up", "serve"])
 def test_a_folder_that_is_no_project_is_told_and_left_as_it_is(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

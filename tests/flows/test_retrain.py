@@ -34,6 +34,7 @@ def test_stages_are_tasks_and_those_up_to_date_are_shown_as_skipped(project: Pat
     done = darkroom("run", "--until", "second")
     assert done.returncode == 0, done.stderr
     assert "Done up to second" in done.stdout
+    assert done.stderr.index("reading parameters and data …") < done.stderr.index("looking for what is out of date …") < done.stderr.index("▸ first")
     run = newest_flow_run(prefect_api)
     assert run["state"]["type"] == "COMPLETED"
     eventually(lambda: states(prefect_api, run["id"]), {"first": "Completed", "second": "Completed"})
