@@ -62,7 +62,8 @@ def rows() -> list[Row]:
             f"{TARGET:.2f}",
             miou / TARGET,
             miou >= TARGET,
-            f"those whose smallest class covers most; {task.image_size} px, judged in the originals' pixels; {len(table)} classes; {seconds:.0f} s of training",
+            f"those whose smallest class covers most; {task.image_size} px, judged in the originals' pixels; {len(table)} classes; "
+            f"{seconds:.0f} s of training",
         )
     ]
 
