@@ -145,6 +145,8 @@ def _enter(client: Any, challenger: Version, champion: Version | None, decision:
     kind: Kind = "promoted" if decision.verdict == "promoted" else "refused"
     event = history.new_event(kind, challenger.number, champion.number if champion else None, decision.reason, numbers)
     texts = {DECISION: f"{event.minute} {kind} by {event.who}: {decision.reason}", DECISION_JSON: decision.model_dump_json(), DECISION_KEY: key}
+    if kind == "refused":  # before the tags, by which it counts as judged: cut off in between, it is judged again
+        history.append(client, challenger.name, event)
     for tag, text in texts.items():
         client.set_model_version_tag(challenger.name, str(challenger.number), tag, text)
     if kind == "promoted":
@@ -154,8 +156,6 @@ def _enter(client: Any, challenger: Version, champion: Version | None, decision:
             for tag in texts:
                 client.delete_model_version_tag(challenger.name, str(challenger.number), tag)
             raise
-    else:
-        history.append(client, challenger.name, event)
     log.info("%s: %s", kind, decision.reason)
 
 

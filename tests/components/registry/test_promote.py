@@ -139,6 +139,20 @@ def test_a_class_may_not_fall_but_one_image_is_no_fall() -> None:
         assert "'cat'" in classes.found
 
 
+def test_a_refusal_that_was_cut_off_is_in_the_history_in_the_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    version = project_version(project, accuracy=0.3)
+    for step in ("components.registry.history.append", "mlflow.MlflowClient.set_model_version_tag"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(step, cut_off)
+            judge_and_promote(project.root, project.home, "toy", version, CONFIG)
+    for _ in range(2):
+        assert judge_and_promote(project.root, project.home, "toy", version, CONFIG).verdict == "refused"
+    assert set(kinds(project)) == {"registered", "refused"}
+
+
 def test_test_images_that_a_model_was_trained_on_are_refused(project: Project) -> None:
     challenge(project, accuracy=0.7)
     project.set_sides(lambda number: "test" if number < 50 else "train")
