@@ -146,9 +146,7 @@ class FasterRCNN(TorchvisionDetector):
         regions = torch.cat([image.expand(-1, proposals.shape[1], 1), proposals], dim=2).flatten(0, 1)
         read = [levels[name].float() for name in pool.featmap_names if name in levels]
         powers = [round(math.log2(level.shape[2] / size_hw[0])) for level in read]
-        areas = ((regions[:, 3] - regions[:, 1]) * (regions[:, 4] - regions[:, 2])).clamp(
-            min=1.0
-        )  # none has 0, whose logarithm no eight bits hold
+        areas = ((regions[:, 3] - regions[:, 1]) * (regions[:, 4] - regions[:, 2])).clamp(min=1.0)  # none has 0, whose logarithm no eight bits hold
         wanted = torch.floor(_CANONICAL_LEVEL + torch.log2(areas.sqrt() / _CANONICAL_SIDE) + _TINY).clamp(-powers[0], -powers[-1]) + powers[0]
         shown = [roi_align(level, regions, pool.output_size, 2.0**power, pool.sampling_ratio) for level, power in zip(read, powers, strict=True)]
         found: torch.Tensor = shown[0]
