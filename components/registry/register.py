@@ -69,7 +69,7 @@ def register(project: Path, home: Path, data_name: str, config: RegisterConfig, 
             folder = home / "bundles" / record.digest
             if found is not None:
                 _announce(client, found, record.dataset)
-                log.info("%s is this very bundle (%s): nothing to register", found.ref, record.digest[:12])
+                log.info("%s holds the same bundle (%s): nothing to register", found.ref, record.digest[:12])
                 return Registered(name, found.number, record.digest, False, folder, lineage)
             with explaining_full_disk(staging):
                 card = _write_lineage(project, staging, record, lineage)
