@@ -75,12 +75,17 @@ def register(project: Path, home: Path, data_name: str, config: RegisterConfig, 
                 card = _write_lineage(project, staging, record, lineage)
             shutil.rmtree(folder, ignore_errors=True)
             staging.replace(folder)
-            version = _create(client, home, folder, record, lineage, card)
+            own = _create(client, home, folder, record, lineage, card)
+            version = _first(client, own)
             _announce(client, version, record.dataset)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    log.info("%s registered (bundle %s, %d artifacts, %s serves)", version.ref, record.digest[:12], len(record.artifacts), record.serving)
-    return Registered(name, version.number, record.digest, True, folder, lineage)
+    created = version.number == own.number
+    if created:
+        log.info("%s registered (bundle %s, %d artifacts, %s serves)", version.ref, record.digest[:12], len(record.artifacts), record.serving)
+    else:
+        log.info("%s holds the same bundle (%s): another machine registered it in this moment", version.ref, record.digest[:12])
+    return Registered(name, version.number, record.digest, created, folder, lineage)
 
 
 def _remove_leftovers(bundles: Path) -> None:
@@ -106,12 +111,17 @@ def _write_lineage(project: Path, folder: Path, record: BundleRecord, lineage: L
 
 def _create(client: Any, home: Path, folder: Path, record: BundleRecord, lineage: Lineage, card: str) -> Version:
     """Create the version, which MLflow does in one go: it has its tags and its description, or it is not there."""
+    from mlflow.exceptions import MlflowException
+
     from components.registry.packaging import log_bundle
 
     experiment = client.get_run(lineage.run_id).info.experiment_id if lineage.run_id else experiment_id(client, home, record.name)
     logged = log_bundle(folder, record.name, experiment, lineage.run_id)
-    if history.registered_model(client, record.name) is None:
+    try:
         client.create_registered_model(record.name, description=f"{record.task} of {', '.join(record.classes)}"[:1000])
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
     texts = {**tags(lineage), DIGEST_TAG: record.digest, "darkroom.serving": record.serving}
     created = client.create_model_version(
         record.name, f"models:/{logged.model_id}", lineage.run_id, tags=texts, description=description(card), model_id=logged.model_id
@@ -119,12 +129,24 @@ def _create(client: Any, home: Path, folder: Path, record: BundleRecord, lineage
     return version_of(created)
 
 
+def _first(client: Any, own: Version) -> Version:
+    """Return the first version of a bundle, and take `own` away if that is another one.
+
+    The lock of a checkout does not reach another machine: of two that register the same bundle at once, the later finds the other's version here.
+    """
+    first = _registered(client, own.name, own.digest) or own
+    if first.number != own.number:
+        client.delete_model_version(own.name, str(own.number))
+    return first
+
+
 def _announce(client: Any, version: Version, dataset: DatasetRef) -> None:
     """Make a version the challenger, unless there is a newer one, and enter it in the history, unless it stands there: the entry is written last."""
     events = history.events_of(history.registered_model(client, version.name))
     if any(event.kind == "registered" and event.version == version.number for event in events):
         return
-    if version.number == max(other.number for other in versions(client, version.name)):
+    newer = [other for other in versions(client, version.name) if other.number > version.number and other.digest != version.digest]
+    if not newer:
         client.set_registered_model_alias(version.name, history.CHALLENGER, str(version.number))
     reason = f"trained on {dataset.name} {dataset.version}"
     history.append(client, version.name, history.new_event("registered", version.number, history.champion_by_history(events), reason))

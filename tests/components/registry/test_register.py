@@ -1,6 +1,7 @@
 import errno
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,9 @@ from components.errors import ConfigError, DataError, GateRefused, InputError, T
 from components.git import git
 from components.records import BundleRecord, ExportRecord
 from components.registry import history
+from components.registry import register as registering
 from components.registry.bundle import TRAINING_IMAGES, training_images
+from components.registry.config import RegisterConfig
 from components.registry.lineage import Lineage
 from components.registry.versions import fetch_bundle, resolve, versions, write_start
 from components.tracking import runs
@@ -30,6 +33,25 @@ def test_a_bundle_becomes_one_version_however_often_it_is_registered(project: Pr
     assert [version.number for version in versions(client, "toy")] == [1, 2]
     assert resolve(client, "toy@challenger").number == 2
     assert project.register(name="other").name == "other"
+
+
+def test_two_machines_that_register_the_same_bundle_at_once_make_one_version(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.home}/mlflow.db")  # what they share; their locks they do not
+    project.train(accuracy=0.9)
+    create, registered = registering._create, []
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(registering, "_create", create)
+        registered.append(registering.register(project.root, project.root / "elsewhere", "toy", RegisterConfig(), ["dense-onnx"], None))
+        return create(*arguments)
+
+    monkeypatch.setattr(registering, "_create", overtaken)
+    registered.append(project.register())
+    assert [(one.version, one.created) for one in registered] == [(1, True), (1, False)]
+    client = connect(project.home)
+    assert [version.number for version in versions(client, "toy")] == [1]
+    assert resolve(client, "toy@challenger").number == 1
+    assert [(event.kind, event.version) for event in project.history()] == [("registered", 1)]
 
 
 @pytest.mark.parametrize("cut_off_at", ["mlflow.MlflowClient.set_registered_model_alias", "components.registry.history.append"])
