@@ -30,6 +30,7 @@ from components.protocols import plugin, plugin_names
 from components.stage_code import LOCK
 from flows.data_commands import name_of, track
 from flows.parameters import write_overrides
+from flows.terminal import say
 
 SOURCES = {"classification": "sklearn:digits", "detection": "composed:detection", "segmentation": "composed:segmentation"}
 _TASK = "classification"
@@ -86,6 +87,7 @@ def init(target: Path, task: str | None = None, source: str | None = None) -> Ma
 
 def init_text(target: Path, task: str | None, source: str | None) -> str:
     """Make a project and say what to type next."""
+    say(f"making {target}: a git and a DVC repository, the images, params.yaml, dvc.yaml …")  # no spinner: reading the images shows a bar
     made = init(target, task, source)
     lines = [f"{target}: {made.task} on {made.num_images:,} images, data/{made.dataset}"]
     if made.num_left_out:

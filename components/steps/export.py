@@ -162,7 +162,10 @@ def _measure(artifact: _Artifact, config: ExportConfig, graph: nn.Module, refere
     if costs.speedup is None or costs.speedup.low >= config.min_speedup:
         return costs
     found = costs.speedup
-    text = f"{found.value:.2f} times the speed of float ONNX (95%: {found.low:.2f} to {found.high:.2f}), less than {config.min_speedup:g}"
+    text = (
+        f"{found.value:.2f} times the speed of float ONNX; the lower end of its 95% interval, {found.low:.2f} to {found.high:.2f}, "
+        f"is less than {config.min_speedup:g} (export.min_speedup)"
+    )
     if config.on_slow == "refuse":
         artifact.refusals.append(Refusal(budget="min_speedup", found=found.low, limit=config.min_speedup, text=text))
     return costs.model_copy(update={"warnings": [text]})

@@ -39,7 +39,7 @@ def test_a_project_of_ones_own_images(photos: Path, tmp_path: Path, monkeypatch:
     told = capsys.readouterr()
     assert told.out.startswith("project: classification on 8 images, data/flowers\nNext:\n    cd project\n")
     assert "darkroom run" in told.out
-    assert told.err == ""
+    assert told.err.splitlines() == ["making project: a git and a DVC repository, the images, params.yaml, dvc.yaml …"]
     project = tmp_path / "project"
     assert {path.name for path in project.iterdir()} == {
         *(".git", ".gitignore", ".dvc", ".dvcignore", "README.md", "params.yaml", "dvc.yaml", "code.lock", "data", "models", "reports")
