@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,16 @@ class Pipeline:
         """Return the digest of the inputs that dvc.lock has on record for a stage."""
         return _inputs(stage).digest
 
+    def changed_inputs(self, stages: Sequence[PipelineStage]) -> list[str]:
+        """Name what of the parameters and dependencies of stages is not what they were recorded with, in plain words."""
+        lines: list[str] = []
+        with readable(), self.repo.lock:
+            for stage in stages:
+                status = stage.status().get(stage.addressing, [])
+                changed = [entry for entry in status if isinstance(entry, dict) and "changed deps" in entry]
+                lines += [*_changed_params(stage), *(reason for entry in changed for reason in _reasons(entry))]
+        return list(dict.fromkeys(lines))
+
     def restore(self, stage: PipelineStage) -> bool:
         """Bring back the outputs that DVC has cached for exactly these inputs, and record them; False if there are none."""
         from dvc.stage.cache import RunCacheNotFoundError
@@ -171,7 +182,18 @@ class Pipeline:
         if not any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot)):
             self.repo.stage_cache.save(stage)
         stage.commit()
-        stage.dump(update_pipeline=False)
+        self._write_lock(stage)
+
+    def _write_lock(self, stage: PipelineStage) -> None:
+        """Enter a stage into dvc.lock. DVC itself writes the file in place, a second for a large one: who is stopped meanwhile leaves half of it."""
+        from dvc.dvcfile import Lockfile
+
+        lock, partial = Path(stage.path).with_suffix(".lock"), Path(str(self.repo.tmp_dir)) / "darkroom-dvc.lock"
+        partial.unlink(missing_ok=True)
+        if lock.exists():
+            shutil.copy(lock, partial)
+        Lockfile(self.repo, str(partial)).dump(stage)
+        partial.replace(lock)
 
 
 def _inputs(stage: PipelineStage) -> Inputs:

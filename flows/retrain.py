@@ -22,7 +22,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from components.errors import DarkroomError
+from components.errors import ConfigError, DarkroomError
 from components.registry.config import model_name_of
 from components.tracking import runs
 from flows import isolation, orphans, release, starting
@@ -31,7 +31,7 @@ from flows.data_versions import fetch_newest
 from flows.lock import checkout_lock
 from flows.parameters import dataset_name, write_overrides
 from flows.pipeline import Pipeline
-from flows.stages import Outcome, Workshop, as_state, check_params, run_stage, warm
+from flows.stages import Outcome, Workshop, as_state, check_params, run_stage, shorten, warm
 from flows.start import Options
 from flows.terminal import doing, say, set_up
 
@@ -128,7 +128,11 @@ def _check_overrides(project: Path, overrides: dict[str, Any]) -> None:
 
 
 def _stages(shop: Workshop, options: Options, account: Account) -> None:
-    """Run the stages in order until one does not end well."""
+    """Run the stages in order until one does not end well.
+
+    Raises:
+        ConfigError: Something that a stage has read changed after it ran; what follows the stages would be about other inputs than the model.
+    """
     project, pipeline = shop.pipeline.project, shop.pipeline
     stages = pipeline.stages(options.until)
     with doing("looking for what is out of date"):
@@ -147,3 +151,8 @@ def _stages(shop: Workshop, options: Options, account: Account) -> None:
         account.add(run_stage(shop, stage))
         if not account.going:
             return
+    if coming and options.until is None and (changed := pipeline.changed_inputs(stages)):
+        raise ConfigError(
+            f"changed while the run went on: {shorten(changed)}. The model is of what was there before, its lineage would name what is there now: "
+            "nothing is registered. Run again"
+        )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -73,6 +74,38 @@ def test_what_is_edited_while_a_stage_runs_is_not_recorded(project: Path, edit: 
     assert (project / "dvc.lock").read_bytes() == lock
     with closing(Pipeline(project)) as pipeline:
         assert any(pipeline.reasons(stage) for stage in pipeline.stages())
+
+
+def test_who_is_stopped_while_dvc_writes_the_lock_leaves_the_one_before(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_all(project)
+    lock = (project / "dvc.lock").read_bytes()
+
+    def cut_off(data: dict[str, object], stream: TextIO) -> None:
+        if "stages" not in data:  # the entry of DVC's cache of runs
+            return written_whole(data, stream)
+        stream.write("schema: '2.0'\nstages:\n  fir")
+        stream.flush()
+        raise KeyboardInterrupt
+
+    from dvc.utils.serialize._yaml import _dump as written_whole
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("dvc.utils.serialize._yaml._dump", cut_off)
+        (project / "in.txt").write_text("other")
+        run_all(project)
+    assert (project / "dvc.lock").read_bytes() == lock
+    assert run_all(project) == {"first": "restored", "second": "ran"}
+
+
+def test_inputs_that_changed_after_their_stage_was_recorded_are_named(project: Path) -> None:
+    run_all(project)
+    with closing(Pipeline(project)) as pipeline:
+        (project / "second.txt").unlink()
+        assert pipeline.changed_inputs(pipeline.stages()) == []
+        params = project / "params.yaml"
+        params.write_text(params.read_text().replace("times: 2", "times: 9"))
+        (project / "in.txt").write_text("other")
+        assert pipeline.changed_inputs(pipeline.stages()) == ["in.txt modified", "toy.times: 2 → 9"]
 
 
 def test_reasons_name_what_changed_with_both_values(project: Path) -> None:

@@ -8,11 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from components.errors import ConfigError
+from flows.pipeline import Pipeline
+from flows.start import Options
 from tests.flows.conftest import ask, eventually, newest_flow_run
 
 Darkroom = Callable[..., CompletedProcess[str]]
@@ -105,3 +111,24 @@ def test_ctrl_c_ends_tidily_and_a_killed_run_does_not_stay_running(project: Path
     assert darkroom("run", "--until", "quick").returncode == 0
     found = ask(prefect_api, "flow_runs", flow_runs={"id": {"any_": [left["id"]]}})
     assert found[0]["state"]["type"] == "CRASHED"
+
+
+def test_what_is_edited_after_its_stage_ran_registers_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As params.yaml for the next training, while this one is exported: the lineage would name the new values."""
+    from flows import retrain
+    from flows.stages import Outcome, Workshop
+
+    def run_stage(shop: Workshop, stage: Any) -> Outcome:
+        inputs = shop.pipeline.begin(stage)
+        subprocess.run(stage.cmd.replace("python", sys.executable), shell=True, cwd=project, check=True)
+        shop.pipeline.record(stage, inputs)
+        (project / "in.txt").write_text("other")  # what `first` reads, also when `second` runs
+        return Outcome(stage.addressing, "ran")
+
+    monkeypatch.setattr(retrain, "run_stage", run_stage)
+    account: Any = SimpleNamespace(going=True, track=lambda: None, plan=lambda _stages: None, add=lambda _outcome: None)
+    with closing(Pipeline(project)) as pipeline:
+        shop = Workshop(pipeline, project / ".darkroom", "run")
+        with pytest.raises(ConfigError, match=r"in.txt modified.*nothing is registered"):
+            retrain._stages(shop, Options(), account)
+        retrain._stages(shop, Options(until="second"), account)
