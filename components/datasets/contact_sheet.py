@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ def contact_sheet(images: Sequence[Pixels | None], captions: Sequence[str], titl
     head = _LINE + _GAP if title else 0
     sheet = Image.new("RGB", (columns * cell_width + _GAP, head + -(-len(images) // columns) * cell_height + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.font = ImageFont.load_default(11)
+    draw.font = lettering()
     draw.text((_GAP, _GAP), title, fill=_INK)
     for index, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
         left, top = _GAP + index % columns * cell_width, head + _GAP + index // columns * cell_height
@@ -41,6 +42,13 @@ def contact_sheet(images: Sequence[Pixels | None], captions: Sequence[str], titl
         for line, text in enumerate(_lines(caption, draw)):
             draw.text((left, top + _TILE + 3 + _LINE * line), text, fill=_INK)
     return sheet
+
+
+def lettering() -> ImageFont.FreeTypeFont:
+    """Return the font of captions in pictures: matplotlib's, which has accents, Greek and Cyrillic; Pillow's own has English letters alone."""
+    import matplotlib as mpl
+
+    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 10)
 
 
 def _tile(pixels: Pixels) -> Image.Image:

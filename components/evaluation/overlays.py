@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from components.datasets.contact_sheet import lettering
 from components.datasets.masks import IGNORE
 
 Pixels = npt.NDArray[np.uint8]
@@ -38,7 +39,7 @@ def with_boxes(image: Pixels, boxes_xyxy: npt.NDArray[np.float64], labels: Seque
     """
     picture, factor = enlarged(image)
     draw = ImageDraw.Draw(picture)
-    draw.font = ImageFont.load_default(11)
+    draw.font = lettering()
     width = max(1, max(picture.size) // 192)
     for box, label, name in zip(boxes_xyxy * factor, labels, names, strict=True):
         colour = _COLOURS[label % len(_COLOURS)]

@@ -12,3 +12,8 @@ def test_each_image_has_its_tile_whatever_its_form() -> None:
     assert (sheet == 200).all(axis=2).any()
     assert (sheet == 90).all(axis=2).any()
     assert (sheet == 0).all(axis=2).sum() >= 5 * 128 * 128
+
+
+def test_letters_with_accents_are_drawn_and_not_stood_in_for_by_boxes() -> None:
+    pictures = {np.asarray(contact_sheet([None], [letter])).tobytes() for letter in "äöüßéñłж"}
+    assert len(pictures) == 8
