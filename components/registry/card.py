@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from components.explanation.record import ExplanationRecord
+from components.protocols import plugin
 from components.records import BenchmarkRecord, BundleRecord, ModelSpec, ParityRecord
 from components.registry.lineage import Lineage
 
@@ -25,13 +27,14 @@ def write_card(project: Path, folder: Path, record: BundleRecord, lineage: Linea
     """
     evaluation = project / "reports" / "evaluation"
     spec = ModelSpec.load(folder / "source" / "spec.json")
+    metric = str(plugin("components.evaluation.metrics", "task", record.task)(record.classes).metric)
     parts = [
         _head(record, spec),
         _use(record),
-        _artifacts(folder, record),
-        _metrics(evaluation),
-        _classes(evaluation),
-        _slices(evaluation),
+        _artifacts(folder, record, metric),
+        _metrics(evaluation, metric),
+        _table(evaluation / "per_class.csv", "## Classes", num_names=1),
+        _table(evaluation / "slices.csv", "## Slices, the worst first", num_names=2, renamed={"metric": metric}),
         _explanation(project / "reports" / "explain" / "explain.json"),
         _origin(record, lineage),
     ]
@@ -65,11 +68,11 @@ def _use(record: BundleRecord) -> str:
     )
 
 
-def _artifacts(folder: Path, record: BundleRecord) -> str:
+def _artifacts(folder: Path, record: BundleRecord, metric: str) -> str:
     lines = [
         "## Artifacts",
         "",
-        "| artifact | bytes | latency, ms (p95) | images/s | primary metric | largest difference | same decision |",
+        f"| artifact | bytes | latency, ms (p95) | images/s | {metric} | largest difference | same decision |",
         "|---|---|---|---|---|---|---|",
     ]
     for artifact in record.artifacts:
@@ -87,28 +90,24 @@ def _artifacts(folder: Path, record: BundleRecord) -> str:
         lines.append(
             f"| {artifact.name}{serves} | {artifact.num_bytes:,} | {' | '.join(speed)} | {parity.max_difference:.2g} | {parity.agreement:.2%} |"
         )
-    return "\n".join([*lines, "", "Latency: one image, one thread. Difference and decisions: against the model in torch, on the test images."])
+    note = "Latency: one image, one thread. Difference and decisions: against the same variant's model in torch, on the test images."
+    return "\n".join([*lines, "", note])
 
 
-def _metrics(evaluation: Path) -> str:
+def _metrics(evaluation: Path, metric: str) -> str:
     path = evaluation / "metrics.json"
     if not path.exists():
         return ""
     metrics = json.loads(path.read_text())
     names = [name for name in metrics if f"{name}_low" in metrics]
     lines = [f"| {name.replace('_', ' ')} | {metrics[name]:.4f} | {metrics[name + '_low']:.4f} – {metrics[name + '_high']:.4f} |" for name in names]
+    told = {f"baseline_{metric}": f"{metric} of the best answer that is the same for all images", "num_images": "test images"}
     others = [
-        f"| {name.replace('_', ' ')} | {value:g} | |" for name, value in metrics.items() if name not in names and not name.endswith(("_low", "_high"))
+        f"| {told.get(name, name.replace('_', ' '))} | {value:g} | |"
+        for name, value in metrics.items()
+        if name not in names and not name.endswith(("_low", "_high"))
     ]
     return "\n".join(["## Measured on the test images", "", "| metric | value | 95% interval |", "|---|---|---|", *lines, *others])
-
-
-def _classes(evaluation: Path) -> str:
-    return _table(evaluation / "per_class.csv", "## Classes")
-
-
-def _slices(evaluation: Path) -> str:
-    return _table(evaluation / "slices.csv", "## Slices, the worst first")
 
 
 def _explanation(path: Path) -> str:
@@ -117,7 +116,7 @@ def _explanation(path: Path) -> str:
         return ""
     lines = [
         f"- {name} says {found.verdict}: the score of the answer falls from {found.score:.4f} to {found.highlighted:.4f} where the map highlights, "
-        f"to {found.random:.4f} at random (difference {found.gain.low:.4f} – {found.gain.high:.4f})"
+        f"to {found.random:.4f} at random (95% interval of the difference: {found.gain.low:.4f} to {found.gain.high:.4f})"
         for name, found in record.methods.items()
     ]
     text = f"Measured on {record.num_images} test images, with up to {record.blanked:.0%} of the pixels blanked."
@@ -125,13 +124,13 @@ def _explanation(path: Path) -> str:
 
 
 def _origin(record: BundleRecord, lineage: Lineage) -> str:
-    dirty = {None: "", False: "", True: f", with {len(lineage.git_changed)} changed files"}[lineage.git_dirty]
+    changed = f", with changes in {_listed(lineage.git_changed, 3)}" if lineage.git_dirty else ""
     data = record.dataset
     rows = {
         "dataset": f"{data.name} {data.version}, {data.num_images:,} images, manifest `{data.manifest_digest[:12]}`",
         "DVC hash": lineage.dvc_hash or "not tracked",
         "training images": f"digest `{record.training_digest[:12]}`",
-        "git commit": f"{lineage.git_commit or 'none'}{dirty}",
+        "git commit": f"{lineage.git_commit or 'none'}{changed}",
         "Darkroom's commit": lineage.package_commit or "unknown; its sources' SHA-256 stands in lineage.json",
         "parameters": f"SHA-256 `{lineage.params_sha256[:12]}`",
         "MLflow run": lineage.run_id or "none",
@@ -141,23 +140,23 @@ def _origin(record: BundleRecord, lineage: Lineage) -> str:
     return "\n".join(["## Origin", "", "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])
 
 
-def _table(path: Path, title: str, limit: int = 30) -> str:
+def _table(path: Path, title: str, num_names: int, renamed: Mapping[str, str] | None = None, limit: int = 30) -> str:
+    """Return a table of names, a count, and shares."""
     if not path.exists():
         return ""
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     if not rows:
         return ""
-    body = [f"| {' | '.join(_short(cell) for cell in row)} |" for row in rows[:limit]]
+    header = [(renamed or {}).get(name, name) for name in header]
+    cells = [[*(name.replace("|", "\\|") for name in row[:num_names]), row[num_names], *map(_share, row[num_names + 1 :])] for row in rows[:limit]]
+    body = [f"| {' | '.join(row)} |" for row in cells]
     more = [f"\n… and {len(rows) - limit} more"] if len(rows) > limit else []
     return "\n".join([title, "", f"| {' | '.join(header)} |", "|" + "---|" * len(header), *body, *more])
 
 
-def _short(cell: str) -> str:
-    try:
-        return f"{float(cell):.4f}" if "." in cell else str(int(cell))
-    except ValueError:
-        return cell.replace("|", "\\|")
+def _share(cell: str) -> str:
+    return f"{float(cell):.4f}" if cell else "–"  # a class that no image shows has none
 
 
 def _number(value: float | None, form: str) -> str:
