@@ -116,7 +116,10 @@ def up(
 def down() -> None:
     """Stop these servers."""
     from flows import servers
+    from flows.parameters import require_project
 
+    if not Home.is_dir():  # the servers of a project that lies elsewhere go on
+        require_project(Path.cwd())
     stopped = servers.down(Home.absolute())
     print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,10 +18,9 @@ def _home() -> Path:
     Raises:
         ConfigError: This folder is no project, and the environment names no MLflow server either.
     """
-    from flows.parameters import require_project
+    from flows.parameters import require_registry
 
-    if "MLFLOW_TRACKING_URI" not in os.environ:
-        require_project(Path.cwd())
+    require_registry(Path.cwd())
     return Path.cwd() / ".darkroom"
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from components.config import DataConfig, read_params, section_of
 from components.errors import ConfigError, DataError, InputError
 from components.registry.config import PromoteConfig, PublishConfig, model_name_of
+from flows.parameters import require_registry
 
 
 def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str | None, out: Path | None) -> int:
     """Predict files and folders; print a table, or write CSV or JSON. Returns 2 if any image could not be read."""
-    from components.registry.versions import fetch_bundle
     from components.serving.bundle import Bundle
     from components.serving.predict import predict_files, table, write_csv, write_json
 
@@ -24,8 +24,7 @@ def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str
         raise ConfigError(f"--out {out}: found '{out.suffix}'; expected a name that ends in .csv or .json")
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}. Make it: mkdir -p {out.parent}")
-    folder = Path(model) if model and Path(model).is_dir() else fetch_bundle(home, model or f"{model_name_of(Path.cwd())}@champion")
-    rows = list(predict_files(Bundle.open(folder, artifact), images))
+    rows = list(predict_files(Bundle.open(_bundle(home, model), artifact), images))
     if not rows:
         raise DataError(f"no image found in {', '.join(str(path) for path in images)}")
     num_unread = sum(1 for row in rows if row.error)
@@ -39,6 +38,20 @@ def predict(home: Path, images: Sequence[Path], model: str | None, artifact: str
     if num_unread:
         print(f"{num_unread} of {len(rows)} could not be read" + ("; the column error says why" if out else ""), file=sys.stderr)
     return InputError.exit_code if num_unread else 0
+
+
+def _bundle(home: Path, model: str | None) -> Path:
+    from components.registry.bundle import RECORD
+    from components.registry.versions import fetch_bundle
+
+    if model is None:
+        return fetch_bundle(home, f"{model_name_of(Path.cwd())}@champion")
+    if not Path(model).is_dir():
+        require_registry(home.parent)
+        return fetch_bundle(home, model)
+    if not (Path(model) / RECORD).is_file():
+        raise DataError(f"{model} is no bundle: it holds no {RECORD}. Name a version, NAME@champion or NAME/7, or the folder of a bundle")
+    return Path(model)
 
 
 def compare_models(project: Path, champion: str, challenger: str) -> str:

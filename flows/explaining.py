@@ -60,7 +60,9 @@ def weights_of(home: Path, model: str | None) -> Path:
         return TUNED
     if not Path(model).is_dir():
         from components.registry.versions import fetch_bundle
+        from flows.parameters import require_registry
 
+        require_registry(home.parent)
         return fetch_bundle(home, model) / "source"
     folders = [folder for folder in (Path(model), Path(model) / "source") if (folder / "weights.safetensors").exists()]
     if not folders:

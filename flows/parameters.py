@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,16 @@ def require_project(folder: Path) -> None:
         ConfigError: It is none.
     """
     read_params(folder / "params.yaml")
+
+
+def require_registry(folder: Path) -> None:
+    """Look whether model versions can be asked for in a folder, before anything is made in it: it is a project, or MLflow's server is named.
+
+    Raises:
+        ConfigError: Neither is so.
+    """
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        require_project(folder)
 
 
 def dataset_name(project: Path, overrides: Mapping[str, Any]) -> str:

@@ -66,7 +66,7 @@ def show_text(home: Path, ref: str) -> str:
         ref: NAME/V or NAME@ALIAS.
     """
     with open_registry(home) as client:
-        reconcile(client, home.parent, home, history.registered_model(client, ref.partition("@")[0].partition("/")[0]), None)
+        reconcile(client, home.parent, home, history.registered_model(client, resolve(client, ref).name), None)
         version = resolve(client, ref)
         card = client.get_model_version(version.name, str(version.number)).description or ""
         aliases = client.get_registered_model(version.name).aliases

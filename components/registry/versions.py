@@ -36,14 +36,15 @@ class Version:
 
 
 def resolve(client: Any, ref: str) -> Version:
-    """Return the version that NAME/V or NAME@ALIAS means.
+    """Return the version that NAME/V or NAME@ALIAS means; as an MLflow URI, with models:/ before it, too.
 
     Raises:
         InputError: It is neither, or there is no such model, version or alias; the error lists those there are.
     """
     from mlflow.exceptions import MlflowException
 
-    name, separator, which = ref.rpartition("@") if "@" in ref else ref.rpartition("/")
+    plain = ref.removeprefix("models:/")
+    name, separator, which = plain.rpartition("@") if "@" in plain else plain.rpartition("/")
     if not (name and which) or (separator == "/" and not which.isdigit()):
         raise InputError(f"found '{ref}'; expected NAME/VERSION or NAME@ALIAS, for example digits/3 or digits@champion")
     try:

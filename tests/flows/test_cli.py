@@ -82,6 +82,7 @@ def test_status_says_beforehand_which_and_why(told: Callable[..., tuple[int, str
         pytest.param(["models", "rollback", "--to", "x"], 2, "Invalid value for '--to'", id="value"),
         pytest.param(["models", "promote"], 2, "Missing argument 'NAME/V'. How it goes: darkroom models promote --help", id="argument"),
         pytest.param(["predict", "in.txt", "--out", "nowhere/out.csv"], 2, "there is no folder nowhere", id="folder"),
+        pytest.param(["predict", "in.txt", "--model", "."], 2, ". is no bundle: it holds no bundle.json", id="bundle"),
         pytest.param(["data", "import", "nowhere"], 2, "nowhere", id="source"),
     ],
 )
