@@ -85,7 +85,6 @@ def run_report(account: Account, project: Path) -> RunReport:
     return RunReport(
         name=account.model,
         run_id=account.run,
-        command="darkroom run",
         started=account.started,
         seconds=round(account.seconds, 1),
         outcome=outcome,

@@ -30,7 +30,7 @@ def interval_chart(rows: Sequence[tuple[str, str, Interval]], zero: float | None
     low, high = min(values), max(values)
     room = max(high - low, 0.002) * 0.12
     low, high = low - room, high + room
-    left, width, step = 84, 400, 28
+    left, width, step = min(84 + 7 * max(0, max(len(name) for name, _, _ in rows) - 11), 240), 400, 28  # a letter is some 7 wide
     height = step * len(rows) + 30
 
     def x(value: float) -> float:

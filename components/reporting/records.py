@@ -34,7 +34,6 @@ class RunReport(Record):
 
     name: str = Field(description="the model's name")
     run_id: str
-    command: str = Field(default="", description="how the run was started")
     started: str = Field(description="date and time of this machine, ISO 8601")
     seconds: float
     outcome: Outcome

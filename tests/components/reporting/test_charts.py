@@ -20,11 +20,14 @@ def test_ticks_are_round_numbers(low, high, expected):
 
 def test_intervals_lie_in_order_on_one_axis():
     chart = ET.fromstring(
-        interval_chart([("a", "a", Interval(value=0.9, low=0.88, high=0.92)), ("<b>", "b", Interval(value=0.95, low=0.94, high=0.96))])
+        interval_chart(
+            [("blood-cells-2025/12", "a", Interval(value=0.9, low=0.88, high=0.92)), ("<b>", "b", Interval(value=0.95, low=0.94, high=0.96))]
+        )
     )
     left, right = (float(dot.get("cx")) for dot in chart.iter("circle"))
     assert left < right
     ends = [(float(line.get("x1")), float(line.get("x2"))) for line in chart.iter("line") if line.get("class").startswith("whisker")]
+    assert ends[0][0] > 6 * len("blood-cells-2025/12"), "the name does not run into its interval"
     assert ends[0][0] < left < ends[0][1] < ends[1][0] < right < ends[1][1]
     assert "<b>" in [text.text for text in chart.iter("text")]
 
