@@ -1,7 +1,7 @@
 """What training reads: decoded images of one size in memory-mapped files. `augment` writes it.
 
 prepared.json   policy.json
-{train,val,test}/rows.parquet            image_id, sha256, label, metadata columns
+{train,val,test}/rows.parquet            image_id, sha256, group if there are any, label, metadata columns
 {train,val,test}/images-{H}x{W}.npy      uint8 (N, H, W, C)
 train/order.npy                          int64: the images of one epoch; rare classes repeated
 """
@@ -36,7 +36,7 @@ class PreparedSplit:
 
     Attributes:
         images: uint8 (N, H, W, C), memory-mapped.
-        rows: image_id, sha256, label and the metadata columns; row n belongs to image n.
+        rows: image_id, sha256, group if there are any, label and the metadata columns; row n belongs to image n.
         order: int64, the indices of one epoch before shuffling; in train a rare class's images may stand several times.
     """
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from components.errors import DataError
-from components.evaluation.intervals import interval, resample_weights
+from components.evaluation.intervals import Groups, interval, resample_weights
 from components.progress import bar
 from components.protocols import Evaluator
 from components.records import Interval, Record
@@ -34,7 +34,7 @@ class PairedComparison(Record):
 
 
 def compare_paired(
-    evaluator: Evaluator, statistics_a: FloatArray, statistics_b: FloatArray, num_resamples: int = 1000, seed: int = 0
+    evaluator: Evaluator, statistics_a: FloatArray, statistics_b: FloatArray, num_resamples: int = 1000, seed: int = 0, groups: Groups = None
 ) -> PairedComparison:
     """Compare two models by the paired bootstrap: each resample draws the same images for both.
 
@@ -46,6 +46,7 @@ def compare_paired(
         statistics_b: Of the challenger on the same images in the same order.
         num_resamples: How often the images are drawn anew.
         seed: Of the draws.
+        groups: As in `intervals.resample_weights`.
 
     Raises:
         DataError: The two were not measured on the same number of images, or on none.
@@ -58,7 +59,7 @@ def compare_paired(
         for statistics in (statistics_a, statistics_b):  # one after the other: an evaluator may keep what it has unpacked of the last it saw
             values.append(evaluator.score(statistics)[metric])
             scores = []
-            for weights in resample_weights(len(statistics), num_resamples, seed):
+            for weights in resample_weights(len(statistics), num_resamples, seed, groups):
                 scores.append(evaluator.score(statistics, weights)[metric])
                 progress.update()
             resampled.append(np.array(scores))

@@ -32,7 +32,7 @@ def slice_labels(values: pd.Series) -> pd.Series | None:
     if distinct > MAX_VALUES and pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         labels = _quarters(values.astype(np.float64))
     elif distinct <= MAX_VALUES:
-        labels = values.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+        labels = values.map(lambda value: f"{value:.12g}" if isinstance(value, float) else str(value))
     else:
         return None
     labels = labels.astype(object).mask(missing, "(none)")
@@ -41,7 +41,8 @@ def slice_labels(values: pd.Series) -> pd.Series | None:
 
 def _quarters(values: pd.Series) -> pd.Series:
     edges = np.unique(np.quantile(values.dropna(), [0, 0.25, 0.5, 0.75, 1]))
-    names = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
+    told = next(texts for digits in (4, 12, 17) if len(set(texts := [f"{edge:.{digits}g}" for edge in edges])) == len(edges))
+    names = [f"{low} to {high}" for low, high in itertools.pairwise(told)]
     places = np.searchsorted(edges[1:-1], values.to_numpy(), side="left")  # a value on an edge belongs to the lower quarter
     return pd.Series([names[place] for place in np.minimum(places, len(names) - 1)], index=values.index)
 
@@ -54,7 +55,7 @@ def slice_table(
     Args:
         evaluator: Gives the metrics.
         statistics: What each image adds to them, float64 (N, K).
-        rows: One row an image, in the order of the statistics.
+        rows: One row an image, in the order of the statistics; a column `group` counts as in `intervals.resample_weights`.
         columns: Columns of `rows` to cut along.
         num_resamples: Of each slice's bootstrap.
         seed: Of the draws.
@@ -66,10 +67,12 @@ def slice_table(
             log.info("no slices along '%s': %d different values", column, rows[column].nunique(dropna=False))
             continue
         slices += [(column, value, (labels == value).to_numpy()) for value in sorted(labels.unique())]
+    groups = rows["group"].to_numpy() if "group" in rows else None
     found: list[tuple[str, str, int, float, float, float]] = []
     with bar("slices", len(slices), "slices") as progress:
         for column, value, chosen in slices:
-            metric = bootstrap(evaluator, statistics[chosen], num_resamples, seed).get(evaluator.metric)
+            of_slice = None if groups is None else groups[chosen].tolist()
+            metric = bootstrap(evaluator, statistics[chosen], num_resamples, seed, of_slice).get(evaluator.metric)
             if metric is not None:  # a slice may show nothing that could be found
                 found.append((column, value, int(chosen.sum()), metric.value, metric.low, metric.high))
             progress.update()

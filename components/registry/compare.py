@@ -50,7 +50,7 @@ def compare_bundles(a: tuple[str, Path], b: tuple[str, Path], images: TestImages
         refuse_overlap(name, folder, images)
     evaluator = plugin("components.evaluation.metrics", "task", records[0].task)(records[0].classes)
     of_a, of_b = (statistics_of(folder, evaluator, images, f"compare {name}") for name, folder in (a, b))
-    paired = compare_paired(evaluator, of_a, of_b, config.num_resamples, config.seed)
+    paired = compare_paired(evaluator, of_a, of_b, config.num_resamples, config.seed, images.groups)
     table = evaluator.per_class(of_a)
     support = {str(name): int(count) for name, count in zip(table["class"], table["support"], strict=True)}
     return Comparison(champion=a[0], challenger=b[0], dataset=images.dataset, paired=paired, support=support)

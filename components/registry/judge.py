@@ -106,7 +106,8 @@ def floors(name: str, folder: Path, images: TestImages, config: PromoteConfig) -
     record = BundleRecord.load(folder / RECORD)
     refuse_overlap(name, folder, images)
     evaluator: Evaluator = plugin("components.evaluation.metrics", "task", record.task)(record.classes)
-    interval = bootstrap(evaluator, statistics_of(folder, evaluator, images, f"judge {name}"), config.num_resamples, config.seed)[evaluator.metric]
+    statistics = statistics_of(folder, evaluator, images, f"judge {name}")
+    interval = bootstrap(evaluator, statistics, config.num_resamples, config.seed, images.groups)[evaluator.metric]
     targets = images.targets(evaluator, images.rows)
     constant = evaluator.baseline(images.targets(evaluator, images.train))
     baseline = evaluator.score(evaluator.statistics([constant] * len(targets), targets))[evaluator.metric]

@@ -50,9 +50,15 @@ class TestImages:
             return evaluator.targets(with_masks(rows, reader))
 
     @property
+    def groups(self) -> list[str | None] | None:
+        """The group of each test image; None if none has one."""
+        return self.rows["group"].tolist() if self.rows["group"].notna().any() else None
+
+    @property
     def digest(self) -> str:
-        """SHA-256 over the sorted test images with their annotations."""
-        rows = sorted(zip(*(self.rows[column].astype(str) for column in ("sha256", *given_annotations(self.rows))), strict=True))
+        """SHA-256 over the sorted test images with their annotations, and their groups if there are any."""
+        columns = ["sha256", *given_annotations(self.rows), *(["group"] if self.groups else [])]
+        rows = sorted(zip(*(self.rows[column].astype(str) for column in columns), strict=True))
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 

@@ -73,7 +73,8 @@ def augment(config: AugmentConfig, task: TaskConfig, data: Path, splits: Path, o
     if list(sides.index) != list(frame["image_id"]):
         raise DataError(f"{splits} is about other images than {data} holds now; run split again")
     sizes = list(dict.fromkeys([task.size_hw, task.finetune_size_hw]))
-    kept = ["image_id", "sha256", "height", "width", *given_annotations(frame), *metadata_columns(frame)]
+    grouped = ["group"] if frame["group"].notna().any() else []
+    kept = ["image_id", "sha256", "height", "width", *grouped, *given_annotations(frame), *metadata_columns(frame)]
     rows = {side: frame[(sides == side).to_numpy()].reset_index(drop=True) for side in SPLITS}
     with replacing(out) as folder:
         with ShardReader(data) as shards, bar("prepare images", sum(len(part) for part in rows.values())) as progress:

@@ -68,7 +68,8 @@ def evaluate(config: EvaluateConfig, data: Path, model: Path, out: Path, context
     predictions = restored(task.postprocess, seen, sizes_hw, spec.preprocess)
     targets = evaluator.targets(test.rows)
     statistics = evaluator.statistics(predictions, targets)
-    intervals = bootstrap(evaluator, statistics, config.num_resamples, config.seed)
+    groups = test.rows["group"].tolist() if "group" in test.rows else None
+    intervals = bootstrap(evaluator, statistics, config.num_resamples, config.seed, groups)
     if evaluator.metric not in intervals:
         what = f"the test images show nothing that is to be found, so there is no {evaluator.metric}"
         raise DataError(f"{data}: {what}. Label some, or raise split.shares.test")

@@ -53,6 +53,15 @@ def test_a_better_model_is_superior():
     assert (comparison.a.value, comparison.b.value) == (0.9, 0.975)
 
 
+def test_a_gain_on_one_group_is_no_gain_beyond_chance():
+    """Ten images of one patient that were wrong are right: by images that is much, by patients it may be chance."""
+    labels = np.arange(200) % 4
+    champion, challenger = statistics_of(labels, np.arange(200) < 10), statistics_of(labels, np.zeros(200, dtype=int))
+    assert compare_paired(EVALUATOR, champion, challenger, 200).superior(0.0)
+    groups = [f"patient {number // 10}" for number in range(200)]
+    assert not compare_paired(EVALUATOR, champion, challenger, 200, groups=groups).superior(0.0)
+
+
 def test_pairing_makes_a_small_gain_visible():
     """The same gain on images that both find hard: intervals of the two accuracies overlap, that of the difference is above 0."""
     labels = np.arange(1000) % 4

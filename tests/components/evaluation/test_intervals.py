@@ -42,6 +42,24 @@ def test_each_resample_draws_as_many_images_as_there_are():
     assert {weights.sum() for weights in resample_weights(37, 20, seed=0)} == {37.0}
 
 
+def test_images_of_a_group_say_less_than_as_many_others():
+    """Ten groups of twenty, eight all right and two all wrong: ten finds, not two hundred."""
+    groups = [f"patient {number // 20}" for number in range(200)]
+    alone, together = (bootstrap(EVALUATOR, statistics_of(160, 200), 1000, groups=each)["accuracy"] for each in (None, groups))
+    assert alone.value == together.value == 0.8
+    np.testing.assert_allclose([alone.low, alone.high], [0.745, 0.855], atol=0.015)
+    assert (together.low, together.high) == (0.5, 1.0)
+
+
+def test_an_image_without_a_group_is_one_by_itself():
+    drawn = [list(resample_weights(6, 5, 0, groups)) for groups in (None, [None] * 6, list("abcdef"), ["a", None, "b", float("nan"), "c", "d"])]
+    for other in drawn[1:]:
+        np.testing.assert_array_equal(drawn[0], other)
+    mixed = np.array(list(resample_weights(6, 200, 0, ["a", None, "a", "a", None, "b"])))
+    assert {0.0, 3.0, 6.0} <= set(mixed[:, [0, 2, 3]].sum(axis=1)) <= {0.0, 3.0, 6.0, 9.0, 12.0}
+    assert mixed.any(axis=0).all()
+
+
 def test_a_resample_that_misses_a_class_is_no_obstacle():
     statistics = EVALUATOR.statistics([[0.9, 0.1]] * 9 + [[0.2, 0.8]], [0] * 9 + [1])
     intervals = bootstrap(EVALUATOR, statistics, 200)

@@ -43,12 +43,27 @@ def test_columns_that_make_no_slices_are_left_out(case):
     ("values", "expected"),
     [
         pytest.param([1.0, 2.0, None, 2.0], ["1", "2", "(none)", "2"], id="few-numbers-and-a-gap"),
+        pytest.param([1000001.0, 1000002.0, None], ["1000001", "1000002", "(none)"], id="long-numbers-and-a-gap"),
         pytest.param([True, False], ["True", "False"], id="truth-values"),
         pytest.param(["x", None], ["x", "(none)"], id="text-and-a-gap"),
     ],
 )
 def test_labels_of_slices(values, expected):
     assert slice_labels(pd.Series(values)).tolist() == expected
+
+
+def test_quarters_that_differ_in_their_last_digits_stay_apart():
+    labels = slice_labels(pd.Series(np.arange(20240101, 20240141)))
+    assert labels.nunique() == 4
+    assert labels.iloc[0] == "20240101 to 20240110.75"
+
+
+def test_a_slice_knows_the_groups_of_its_images(case):
+    statistics, rows = case
+    together = rows.assign(group=rows["exposure"].map(lambda value: f"patient {value:.1f}"))
+    apart, drawn = (slice_table(EVALUATOR, statistics, each, ["camera"], num_resamples=200).iloc[0] for each in (rows, together))
+    assert (apart["metric"], drawn["metric"]) == (0.5, 0.5)
+    assert (apart["low"], apart["high"]) != (drawn["low"], drawn["high"])
 
 
 def test_quarters_of_a_column_with_gaps():

@@ -2,9 +2,10 @@ import shutil
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from components.datasets.manifest import DatasetInfo, read_manifest
+from components.datasets.manifest import MANIFEST, DatasetInfo, read_manifest, read_table, write_table
 from components.errors import GateRefused, InputError, TransientError
 from components.evaluation.comparison import compare_paired
 from components.evaluation.metrics.classification import Classification
@@ -69,6 +70,18 @@ def test_a_better_challenger_is_promoted_and_a_worse_or_equal_one_refused(projec
         worse = challenge(project, accuracy=accuracy)
         assert (worse.verdict, champion(project)) == ("refused", 2)
         assert "gain in accuracy" in worse.reason
+
+
+def test_images_of_a_group_are_judged_together(project: Project) -> None:
+    challenge(project, accuracy=0.7)
+    challenge(project, accuracy=0.95)
+    alone = compare(project.root, project.home, "toy/1", "toy/2", CONFIG, "toy").paired
+    table = read_table(project.data)
+    groups = pa.array([f"camera {number % 5}" for number in range(table.num_rows)])
+    write_table(table.set_column(table.column_names.index("group"), "group", groups), project.data / MANIFEST)
+    together = compare(project.root, project.home, "toy/1", "toy/2", CONFIG, "toy").paired
+    assert together.gain.value == alone.gain.value
+    assert together.gain.low < alone.gain.low < alone.gain.high < together.gain.high
 
 
 def test_numbers_who_when_and_why_stay_with_the_version_and_in_the_history(project: Project) -> None:

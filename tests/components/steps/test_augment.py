@@ -66,6 +66,15 @@ def test_training_reads_each_image_as_serving_prepares_it(tmp_path: Path) -> Non
                     np.testing.assert_array_equal(pixels, prepare(content, Preprocess(size_hw=size, channels=3, resize="crop")).pixels)
 
 
+def test_groups_come_along_where_there_are_any(tmp_path: Path) -> None:
+    grouped = [ImportedImage(image.image_id, image.content, {**image.row, "group": f"p{index % 3}"}) for index, image in enumerate(IMAGES)]
+    data, splits = _data(tmp_path, grouped)
+    augment(AugmentConfig(), TASK, data, splits, tmp_path / "training", tmp_path / "preview")
+    rows = Prepared.open(tmp_path / "training").split("test").rows
+    assert rows["group"].tolist() == ["p1", "p2", "p0", "p1"]
+    assert metadata_columns(rows) == ["site"]
+
+
 def test_mean_and_spread_are_those_of_the_training_images(tmp_path: Path) -> None:
     prepared = _augment(tmp_path)
     values = prepared.split("train").images / 255

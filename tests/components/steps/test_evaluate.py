@@ -64,6 +64,17 @@ def test_tables_of_classes_slices_and_confusion(evaluated):
     assert (confusion["label"] == confusion["predicted"]).mean() == pytest.approx(record.metrics["accuracy"].value)
 
 
+def test_images_of_a_group_make_the_intervals_wider(evaluated, with_cameras, trained_digits, tmp_path):
+    record, _ = evaluated
+    shutil.copytree(with_cameras, tmp_path / "data")
+    rows = pd.read_parquet(tmp_path / "data/test/rows.parquet")
+    rows["group"] = "writer " + (np.arange(len(rows)) // 40).astype(str).astype(object)
+    rows.to_parquet(tmp_path / "data/test/rows.parquet", index=False)
+    found, before = evaluate(CONFIG, tmp_path / "data", trained_digits, tmp_path / "out", Context()).metrics["accuracy"], record.metrics["accuracy"]
+    assert found.value == before.value
+    assert found.high - found.low > before.high - before.low
+
+
 def test_every_mistake_is_listed_the_worst_first(evaluated):
     _, out = evaluated
     mistakes, predictions = pd.read_csv(out / "mistakes.csv"), pd.read_parquet(out / "predictions.parquet")
