@@ -44,6 +44,7 @@ def log_bundle(folder: Path, name: str, experiment_id: str, run_id: str | None) 
     import mlflow
     from mlflow.models import Model
 
+    record = BundleRecord.load(folder / RECORD)
     mlflow.set_experiment(experiment_id=experiment_id)
     with _packed_code() as code, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*An input example was not provided")  # the signature says all; an example would be run once more
@@ -55,7 +56,8 @@ def log_bundle(folder: Path, name: str, experiment_id: str, run_id: str | None) 
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"bundle": str(folder)},
             code_paths=[str(code)],
-            signature=signature(BundleRecord.load(folder / RECORD).task),
+            signature=signature(record.task),
+            metadata={"classes": record.classes},  # the order of probabilities and of all other lists by class
             pip_requirements=requirements(),
         )
 

@@ -16,7 +16,7 @@ import pytest
 
 from components.registry.register import Registered
 from components.tracking.store import tracking_uri
-from tests.components.registry.conftest import Project, png
+from tests.components.registry.conftest import CLASSES, Project, png
 from tests.conftest import free_port
 
 _IN_A_PROCESS_WITHOUT_TORCH = """
@@ -35,7 +35,8 @@ images = [content, base64.b64encode(content).decode(), pixels, pixels[:, :, None
 found = [model.predict(pd.DataFrame({"image": pd.Series([image], dtype=object)})).to_dict("records")[0] for image in images]
 together = model.predict(pd.DataFrame({"image": [content] * 70}))
 import components
-print(json.dumps({"found": found, "rows": len(together), "code": components.__file__, "torch": "torch" in sys.modules}))
+told = {"found": found, "rows": len(together), "code": components.__file__, "torch": "torch" in sys.modules}
+print(json.dumps({**told, "classes": model.metadata.metadata["classes"]}))
 """
 
 
@@ -57,6 +58,7 @@ def test_it_loads_without_torch_and_takes_bytes_base64_and_pixels(project: Proje
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert not told["torch"]
+    assert told["classes"] == CLASSES
     assert "mlartifacts" in told["code"], "the code that was packed with the model is used, not Darkroom as it is installed here"
     assert told["rows"] == 70
     assert [row["label"] for row in told["found"]] == ["bee"] * 5
