@@ -26,7 +26,8 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -106,9 +107,7 @@ class ProcessServer:
         text = ""
         try:
             with _Interrupts() as interrupts:
-                self._connection.send(request)
-                while True:
-                    kind, value = self._connection.recv()
+                for kind, value in self._told(request):
                     if kind == "started":
                         interrupts.pass_on_to(value)
                     elif kind == "failed":
@@ -117,11 +116,23 @@ class ProcessServer:
                         break
                     else:
                         on_event(kind, value)
-        except (EOFError, OSError):
-            return self._lost()
+                else:
+                    return self._lost()
+        except BaseException:  # of who listens; the step goes with its server, and the next one hears nothing of it
+            self.stop()
+            raise
         if interrupts.count:
             raise KeyboardInterrupt
         return End(value, text)
+
+    def _told(self, request: Request) -> Iterator[tuple[str, Any]]:
+        """Send a request and yield what is told of it, until the server is gone."""
+        try:
+            self._connection.send(request)
+            while True:
+                yield self._connection.recv()
+        except (EOFError, OSError):
+            return
 
     def _lost(self) -> End:
         code = self._process.wait() if self._process else 0
@@ -161,12 +172,16 @@ class _Interrupts:
     def pass_on_to(self, pid: int) -> None:
         self._pid = pid
         if self.count:
-            os.kill(pid, signal.SIGINT)
+            self._send(signal.SIGINT)
 
     def _received(self, _signal: int, _frame: FrameType | None) -> None:
         self.count += 1
         if self._pid:
-            os.kill(self._pid, signal.SIGINT if self.count == 1 else signal.SIGKILL)
+            self._send(signal.SIGINT if self.count == 1 else signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it ended a moment ago, and what it told last is still being listened to
+            os.kill(self._pid, number)
 
 
 def _code_state(project: Path) -> State:

@@ -140,6 +140,31 @@ def test_a_thread_that_a_library_starts_on_import_is_not_told_of(code_project: P
     assert "fork" not in capfd.readouterr().err
 
 
+def test_ctrl_c_when_the_step_has_just_ended(server: ProcessServer) -> None:
+    """What it told last is still being listened to: nothing waits for a process that is no more."""
+
+    def interrupt_late(kind: str, _value: Any) -> None:
+        assert server._process is not None
+        while kind == "log" and psutil.Process(server._process.pid).children():
+            time.sleep(0.02)
+        if kind == "log":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        server.run(Request("talk", ["--word", "hello"]), interrupt_late)
+    assert server.run(Request("talk", ["--word", "still here"]), ignore).exit_code == 0
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError("a server is away"), KeyError("a bug")], ids=lambda error: type(error).__name__)
+def test_what_goes_wrong_with_who_listens_is_not_taken_for_what_the_step_did(server: ProcessServer, error: Exception) -> None:
+    def fail(_kind: str, _value: Any) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        server.run(Request("talk", ["--word", "hello"]), fail)
+    assert server.run(Request("refuse", []), ignore).exit_code == 3
+
+
 def test_an_interrupt_lets_the_step_end_tidily(server: ProcessServer, tmp_path: Path) -> None:
     out = tmp_path / "nap.txt"
 
