@@ -110,7 +110,10 @@ class Account:
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(page, kept)
             page = kept
-        summary.to_prefect(report, project)
+        try:
+            summary.to_prefect(report, project)
+        except Exception as error:  # whatever Prefect's client raises of a server that is away
+            log.warning("Prefect does not take the summary: %s: %s", type(error).__name__, error)
         if self._shipper is not None:
             self._shipper.__exit__(None, None, None)
         summary.show(report, project, page)

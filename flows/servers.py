@@ -158,6 +158,11 @@ class Prefect:
             os.environ.pop("PREFECT_API_URL", None)
 
 
+def prefect_answers() -> bool:
+    """Tell whether the Prefect server that the environment names answers."""
+    return _answers(f"{os.environ.get('PREFECT_API_URL', '')}/health", _ANSWER_S)
+
+
 #: As Prefect starts its own temporary servers: no page, few services.
 _TEMPORARY_ENVIRONMENT = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "0"}
 
@@ -166,6 +171,7 @@ _CLIENT_ENVIRONMENT = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "components,flows",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # of a server that is away it would print whole events
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -303,7 +304,11 @@ class _Listener:
         if total and now - self._last >= _PROGRESS_EVERY_S:
             self._last = now
             percent, text = min(100.0, 100.0 * done / total), f"{description}: {done} of {total} {unit}"
-            if self._artifact is None:
-                self._artifact = create_progress_artifact(percent, key=self._key, description=text)
-            else:
-                update_progress_artifact(self._artifact, percent, description=text)
+            try:
+                if self._artifact is None:
+                    self._artifact = create_progress_artifact(percent, key=self._key, description=text)
+                else:
+                    update_progress_artifact(self._artifact, percent, description=text)
+            except Exception as error:  # whatever Prefect's client raises after a minute of trying; the step goes on, and is not held up again
+                self._last = math.inf
+                log.warning("Prefect takes no progress of this stage any more: %s: %s", type(error).__name__, error)

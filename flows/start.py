@@ -54,10 +54,21 @@ def start(options: Options) -> int:
 
 
 def run_flow(options: Options) -> int:
-    """Run the flow against the server that the environment names, and return the exit code."""
-    from flows.retrain import retrain
+    """Run the flow against the server that the environment names, and return the exit code.
 
-    state = retrain(**asdict(options), return_state=True)
+    Raises:
+        TransientError: The server went away meanwhile.
+    """
+    from components.errors import TransientError
+    from flows.retrain import retrain
+    from flows.servers import prefect_answers
+
+    try:
+        state = retrain(**asdict(options), return_state=True)
+    except Exception as error:
+        if prefect_answers():
+            raise
+        raise TransientError("the Prefect server does not answer any more, and does not know how this run ended. Run again to go on") from error
     _send_the_rest()
     if state.is_completed():
         return 0

@@ -15,6 +15,7 @@ import pytest
 from components.errors import TransientError
 from flows import servers
 from flows.servers import Prefect, Server
+from flows.start import Options, run_flow
 from tests.flows.conftest import ask, ended, post
 
 
@@ -39,6 +40,16 @@ def test_a_server_of_the_environment_that_is_away_is_told(tmp_path: Path, monkey
     with pytest.raises(TransientError, match=r"http://127\.0\.0\.1:9/api does not answer.*PREFECT_API_URL"):
         server.wait()
     assert not server.temporary
+
+
+def test_a_server_that_goes_away_during_a_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def retrain(**_: object) -> None:
+        raise ConnectionError("All connection attempts failed")
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setattr("flows.retrain.retrain", retrain)
+    with pytest.raises(TransientError, match="the Prefect server does not answer any more"):
+        run_flow(Options())
 
 
 def test_a_server_that_takes_its_time_is_told_of_once_and_its_log_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,23 @@ def test_prefect_does_not_keep_a_bug_to_itself(prefect_api: str) -> None:
     assert done.stderr.splitlines()[-1] == "KeyError: 'what went wrong'"
 
 
+def test_progress_that_prefect_does_not_take_ends_no_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import stages
+
+    tries: list[float] = []
+
+    def away(percent: float, **_: str) -> None:
+        tries.append(percent)
+        raise ConnectionError("All connection attempts failed")
+
+    monkeypatch.setattr(stages, "create_progress_artifact", away)
+    monkeypatch.setattr(stages, "_PROGRESS_EVERY_S", 0.0)
+    listener = stages._Listener("train")
+    for done in (1, 2, 3):
+        listener("progress", ("train", done, 10, "images"))
+    assert tries == [10.0]
+
+
 TRAIN = """
     from pathlib import Path
     from components.protocols import Context
