@@ -81,7 +81,8 @@ def rollback_model(project: Path, name: str | None, to: int | None, reason: str)
 
     name = name or model_name_of(project)
     event = rollback(project / ".darkroom", name, reason, to)
-    return "\n".join([f"{name}/{event.version} is the champion again (was {name}/{event.previous})", _publish(project, name)])
+    was = f"was {name}/{event.previous}" if event.previous is not None else "there was none"
+    return "\n".join([f"{name}/{event.version} is the champion again ({was})", _publish(project, name)])
 
 
 def _publish(project: Path, name: str) -> str:

@@ -31,6 +31,7 @@ def explain(home: Path, images: Sequence[Path], model: str | None, out: Path) ->
     folder = weights_of(home, model)
 
     from components.explanation.files import explain_files
+    from components.explanation.methods import METHODS
     from components.explanation.subject import Subject, can_be_explained
     from components.training.model_files import load_model, load_spec
     from components.training.runtime import plain_runtime
@@ -41,7 +42,7 @@ def explain(home: Path, images: Sequence[Path], model: str | None, out: Path) ->
     width = max(len(str(one.path)) for one in found)
     for one in found:
         print(f"{one.path!s:<{width}}  {one.error or '  '.join(part for part in (*one.told, str(one.picture)) if part)}")
-    print(f"{model or TUNED} explained; {out} has the pictures", file=sys.stderr)
+    print(f"{model or TUNED} explained; {out} has the pictures: the image, {', '.join(METHODS)}", file=sys.stderr)
     num_unread = sum(1 for one in found if one.error)
     if num_unread:
         print(f"{num_unread} of {len(found)} could not be read", file=sys.stderr)

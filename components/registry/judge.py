@@ -146,4 +146,4 @@ def numbers_of(comparison: Comparison) -> dict[str, float]:
 
 def points(share: float) -> str:
     """Return a difference of shares in percentage points, with its sign."""
-    return f"{100 * share:+.1f}"
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # + 0.0: no minus before zero

@@ -15,7 +15,7 @@ from components.registry.judge import judge
 from components.registry.reconcile import DECISION, data_name_of, state
 from components.registry.session import open_registry
 from components.registry.testset import TestImages, open_test_images
-from components.registry.versions import Version, resolve
+from components.registry.versions import Version, no_such_model, registered_models, resolve
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,7 @@ def promote(project: Path, home: Path, ref: str, config: PromoteConfig, reason: 
             if not override:
                 raise
             decision, numbers = _not_judged(challenger, champion, error), {}
+        found = decision.reason
         if override and decision.verdict == "refused":
             overridden = f"{reason}. Promoted by override, against: {decision.reason}"
             decision = decision.model_copy(update={"verdict": "promoted", "reason": overridden, "overridden": True})
@@ -103,7 +104,7 @@ def promote(project: Path, home: Path, ref: str, config: PromoteConfig, reason: 
             decision = decision.model_copy(update={"reason": f"{reason}. {decision.reason}"})
         _enter(client, challenger, champion, decision, numbers, key)
     if decision.verdict == "refused":
-        raise GateRefused(f"{challenger.ref} was not promoted. {decision.reason}. --override promotes it all the same")
+        raise GateRefused(f"{challenger.ref} was not promoted. {found}. --override promotes it all the same")
     return decision
 
 
@@ -117,9 +118,11 @@ def rollback(home: Path, name: str, reason: str, to: int | None = None) -> Event
         to: The version; None: the champion before this one.
 
     Raises:
-        InputError: There is no earlier champion, or no such version.
+        InputError: There is no such model, no earlier champion, or no such version.
     """
     with open_registry(home) as client:
+        if history.registered_model(client, name) is None:
+            raise no_such_model(name, (model.name for model in registered_models(client)))
         champion, events = state(client, home.parent, home, name, None)
         if to is None:
             before = history.champions_before(events)

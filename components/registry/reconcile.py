@@ -44,7 +44,8 @@ def reconcile(client: Any, project: Path, home: Path, model: Any, config: Promot
     history.append(client, model.name, event)
     if now is not None:
         client.set_model_version_tag(model.name, str(now), DECISION, f"{event.minute} moved by hand: {verdict}")
-    log.warning("the champion of %s was moved by hand from %s to %s: %s", model.name, before or "none", now or "none", verdict)
+    publish = f". What is published stays as it was until: darkroom models promote {model.name}/{now}" if now is not None else ""
+    log.warning("the champion of %s was moved by hand from %s to %s: %s%s", model.name, before or "none", now or "none", verdict, publish)
     return event
 
 

@@ -82,7 +82,8 @@ def register(project: Path, home: Path, data_name: str, config: RegisterConfig, 
         shutil.rmtree(staging, ignore_errors=True)
     created = version.number == own.number
     if created:
-        log.info("%s registered (bundle %s, %d artifacts, %s serves)", version.ref, record.digest[:12], len(record.artifacts), record.serving)
+        others = f" beside {len(record.artifacts) - 1} more" if len(record.artifacts) > 1 else ""
+        log.info("%s registered (bundle %s, %s serves%s)", version.ref, record.digest[:12], record.serving, others)
     else:
         log.info("%s holds the same bundle (%s): another machine registered it in this moment", version.ref, record.digest[:12])
     return Registered(name, version.number, record.digest, created, folder, lineage)

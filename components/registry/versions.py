@@ -82,6 +82,8 @@ def _missing(client: Any, name: str, separator: str, which: str) -> InputError:
     known = {model.name: model for model in registered_models(client)}
     if name not in known:
         return no_such_model(name, known)
+    if (separator, which) == ("@", "champion"):
+        return InputError(f"{name} has no champion. Name a version, {name}/V, or promote one: darkroom models promote {name}/V")
     if separator == "@":
         return unknown_name(f"alias of {name}", which, known[name].aliases)
     return unknown_name(f"version of {name}", which, [str(version.number) for version in versions(client, name)])

@@ -25,7 +25,9 @@ def test_the_project_s_own_model_explains_an_image(project: Path, capsys: pytest
     assert main(["explain", "digit.png"]) == 0
     printed = capsys.readouterr()
     path, label, score, picture = printed.out.split()
-    assert printed.err.endswith("models/tuned explained; explained has the pictures\n"), "whose answer it is: perhaps not the champion's"
+    assert printed.err.endswith("models/tuned explained; explained has the pictures: the image, Grad-CAM, Occlusion\n"), (
+        "whose answer it is: perhaps not the champion's"
+    )
     assert (path, picture) == ("digit.png", "explained/digit.png")
     assert label in "0123456789"
     assert score

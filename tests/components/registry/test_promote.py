@@ -202,7 +202,7 @@ def test_models_of_other_classes_are_not_compared_but_a_person_may_promote_one(p
 def test_a_person_is_judged_alike_and_overrides_only_when_saying_so(project: Project) -> None:
     challenge(project, accuracy=0.9)
     challenge(project, accuracy=0.7)
-    with pytest.raises(GateRefused, match="not promoted"):
+    with pytest.raises(GateRefused, match=r"toy/2 was not promoted\. toy/2 on 200 test images"):
         promote(project.root, project.home, "toy/2", CONFIG, "I like it")
     assert champion(project) == 1
     promote(project.root, project.home, "toy/2", CONFIG, "I like it", override=True)
@@ -227,6 +227,8 @@ def test_rollback_goes_back_step_by_step_and_the_flow_does_not_undo_it(project: 
     assert champion(project) == 3
     with pytest.raises(InputError, match="There are: 1, 2, 3"):
         rollback(project.home, "toy", "", to=9)
+    with pytest.raises(InputError, match=r"unknown model 'tyo'\. Did you mean 'toy'"):
+        rollback(project.home, "tyo", "")
 
 
 def test_an_alias_moved_by_hand_is_noticed_judged_and_entered(project: Project) -> None:
@@ -249,6 +251,8 @@ def test_an_alias_taken_away_or_moved_where_nothing_can_be_judged_is_entered_all
     challenge(project, accuracy=0.6)
     client = connect(project.home)
     client.delete_registered_model_alias("toy", "champion")
+    with pytest.raises(InputError, match=r"toy has no champion\. Name a version"):
+        resolve(client, "toy@champion")
     gone = noticed(project)
     assert gone is not None
     assert gone.version is None
