@@ -54,7 +54,7 @@ def test_a_project_of_ones_own_images(photos: Path, tmp_path: Path, monkeypatch:
     files = git(project, "ls-files")
     assert files is not None
     assert {"data/flowers.dvc", "code.lock", "dvc.yaml", "models/start/start.json"} <= set(files.splitlines())
-    assert git(project, "check-ignore", "models/base", "data/training") == "models/base\ndata/training"
+    assert git(project, "check-ignore", "models/base", "data/training", "explained/") == "models/base\ndata/training\nexplained/"
 
 
 def test_what_is_to_be_typed_next_can_be_pasted(photos: Path, tmp_path: Path) -> None:
