@@ -106,8 +106,13 @@ class Learner:
             first, state = int(broken[0]), self.state
             raise InputError(
                 f"{self._description}: the loss became {float(state.losses[first])} in epoch {state.epoch}, step {first + 1} of {len(state.losses)}. "
-                f"Lower lr ({self._options.lr:g}), add warmup_epochs, or set clip_norm: 1.0; if bf16 was chosen, try precision: float32"
+                f"{self.advice}"
             )
+
+    @property
+    def advice(self) -> str:
+        """What to change where numbers grew beyond all bounds."""
+        return f"Lower lr ({self._options.lr:g}), add warmup_epochs, or set clip_norm: 1.0; if bf16 was chosen, try precision: float32"
 
     def _backward(self, images_NCHW: torch.Tensor, targets: Sequence[Any], number: int) -> None:
         state, accumulate = self.state, self._options.accumulate

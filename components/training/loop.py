@@ -12,7 +12,7 @@ import torch
 
 from components import progress
 from components.datasets.policy import Policy
-from components.errors import DataError
+from components.errors import DataError, InputError
 from components.protocols import Context
 from components.training.checkpoint import Checkpoints, folder_in
 from components.training.distillation import Distillation
@@ -175,7 +175,13 @@ class _Loop:
         size = max(256, self.options.batch_size)
         problem = self.problem
         predictions = predict_originals(problem.task, judged, problem.val, problem.spec.preprocess, batch_size=size, runtime=self.runtime)
-        scores = self.problem.evaluator.score(self.problem.evaluator.statistics(predictions, self.val_targets))
+        try:
+            statistics = problem.evaluator.statistics(predictions, self.val_targets)
+        except DataError as error:  # the loss is that of the weights before the last step: it can be a number still
+            when = f"after epoch {self.state.epoch}" if self.state.batch else "before the first step"
+            what = f"{self.description}: {when} the network answers nothing that can be judged: {error}"
+            raise InputError(f"{what}. {self.learner.advice if self.state.batch else 'Its start weights are damaged'}") from None
+        scores = problem.evaluator.score(statistics)
         value = scores[self.problem.evaluator.metric]
         if math.isnan(value):
             raise DataError("the validation images show nothing that is to be found: no epoch could be chosen. Label some, or raise split.shares.val")

@@ -177,7 +177,15 @@ def test_images_are_mixed_in_the_epochs_that_the_policy_says(problem: Any) -> No
     assert [each.mixup for each in seen] == [0.2]
 
 
-def test_a_loss_that_is_no_number_stops_at_once_and_names_the_step(problem: Any) -> None:
+@pytest.mark.parametrize(
+    ("in_training", "count", "text"),
+    [
+        pytest.param(True, 9, r"the loss became nan in epoch 2, step 3 of 6\. Lower lr \(0\.01\)", id="the loss"),
+        pytest.param(False, 12, r"after epoch 2 the network answers nothing that can be judged: 32 of 32 .*\. Lower lr", id="after the last step"),
+        pytest.param(False, 0, r"before the first step the network answers nothing .* start weights are damaged", id="the start weights"),
+    ],
+)
+def test_what_is_no_number_stops_at_once_and_names_the_step(problem: Any, in_training: bool, count: int, text: str) -> None:
     class Breaks(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -186,10 +194,10 @@ def test_a_loss_that_is_no_number_stops_at_once_and_names_the_step(problem: Any)
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             self.count += self.training
             logits: torch.Tensor = self.inner(images)
-            return logits * float("nan") if self.count == 9 else logits
+            return logits * float("nan") if self.training is in_training and self.count == count else logits
 
-    with pytest.raises(InputError, match=r"the loss became nan in epoch 2, step 3 of 6\. Lower lr \(0\.01\)"):
-        problem.fit(Breaks())
+    with pytest.raises(InputError, match=text):
+        problem.fit(Breaks(), start=not count)
 
 
 def test_out_of_memory_says_which_batch_size_fits(problem: Any) -> None:
