@@ -100,7 +100,7 @@ class Classification:
         """Return label smoothing and the class weights (C,), whose mean over the training images is one.
 
         Raises:
-            ConfigError: `class_weights` names an unknown class or gives a negative weight, or `loss` is set.
+            ConfigError: `class_weights` names an unknown class, gives a negative weight or lets all weigh nothing, or `loss` is set.
         """
         if settings["loss"]:
             raise ConfigError(f"loss: found {dict(settings['loss'])}; classification has one loss, cross-entropy. Leave it out")
@@ -109,6 +109,8 @@ class Classification:
         weights: torch.Tensor | None = None
         if wanted != "none":
             values = counts.sum() / np.maximum(counts, 1) if wanted == "balanced" else _named_weights(wanted, classes)
+            if not (values * counts).any():
+                raise ConfigError(f"class_weights: found {wanted}; every class with training images weighs nothing. Give one a weight above 0")
             weights = torch.tensor(values * counts.sum() / (values * counts).sum(), dtype=torch.float32)
         return {"label_smoothing": settings["label_smoothing"], "class_weights": weights}
 

@@ -156,6 +156,8 @@ def _class_weights(wanted: str | Mapping[str, float], targets: Sequence[Mask], c
             if weight < 0:
                 raise ConfigError(f"class_weights: {name}: found {weight:g}; a weight is zero or more")
         values = np.array([wanted.get(name, 1.0) for name in classes])
+    if not (values * counts).any():
+        raise ConfigError(f"class_weights: found {wanted}; every class with training pixels weighs nothing. Give one a weight above 0")
     return torch.tensor(values * counts.sum() / (values * counts).sum(), dtype=torch.float32)
 
 

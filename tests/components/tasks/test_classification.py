@@ -50,6 +50,8 @@ def test_named_weights_weigh_each_image() -> None:
     assert plugin.loss(Fixed(LOGITS), IMAGES, LABELS, options).item() == pytest.approx(float(expected))
     with pytest.raises(ConfigError, match=r"unknown class in class_weights 'bat'. Did you mean 'cat'"):
         plugin.loss_options({**SETTINGS, "class_weights": {"bat": 2.0}}, LABELS.tolist(), CLASSES)
+    with pytest.raises(ConfigError, match="every class with training images weighs nothing"):
+        plugin.loss_options({**SETTINGS, "class_weights": {"dog": 0.0}}, [CLASSES.index("dog")] * 4, CLASSES)
 
 
 def test_the_loss_of_mixed_images_lies_between_those_of_both_labels() -> None:

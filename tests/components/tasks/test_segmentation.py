@@ -91,6 +91,8 @@ def test_pixels_that_are_not_judged_teach_nothing_and_balanced_classes_weigh_ali
     masks = [np.array([[0, 0, 0, 1], [255, 255, 255, 255]], np.uint8)]
     options = plugin.loss_options({**SETTINGS, "class_weights": "balanced"}, masks, ["a", "b"])
     assert (options["class_weights"] / options["class_weights"][0]).tolist() == pytest.approx([1.0, 3.0])
+    with pytest.raises(ConfigError, match="every class with training pixels weighs nothing"):
+        plugin.loss_options({**SETTINGS, "class_weights": {"a": 0.0, "b": 0.0}}, masks, ["a", "b"])
     model = Fixed(torch.zeros(1, 2, 2, 4))
     loss = plugin.loss(model, torch.zeros(1, 1, 2, 4), plugin.collate(masks, torch.device("cpu")), options)
     assert float(loss.detach()) == pytest.approx(np.log(2))
