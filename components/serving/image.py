@@ -1,7 +1,7 @@
 """Original bytes → what a network sees: the one decode, orient and resize function of training, evaluation, calibration and serving.
 
-Deterministic, in this order: decoded to upright RGB (`datasets.decoding`); resized with Pillow's bilinear filter, which averages over
-all source pixels when it shrinks (antialias); grayscale, where one channel is wanted, as ITU-R BT.601 luma.
+Deterministic, in this order: decoded to upright RGB (`datasets.decoding`); grayscale, where one channel is wanted, as ITU-R BT.601 luma;
+resized with Pillow's bilinear filter, which averages over all source pixels when it shrinks (antialias).
 """
 
 from __future__ import annotations
