@@ -94,8 +94,9 @@ class Pipeline:
         """Refuse data that differs from what DVC has on record for it: lineage would name other bytes.
 
         Raises:
-            InputError: Tracked data was changed, or is missing.
+            InputError: Tracked data was changed, or is missing, or something that DVC is to keep lies behind a link.
         """
+        self._refuse_links()
         with readable(), self.repo.lock:
             for stage in self.repo.index.stages:
                 if not stage.is_data_source:
@@ -112,6 +113,17 @@ class Pipeline:
                         raise DataError(
                             f"{where} is not what {record} says: changed. Record it: dvc add {where}; or put it back: dvc checkout {record}"
                         )
+
+    def _refuse_links(self) -> None:
+        """Refuse outputs in a folder that is a link before anything runs: DVC would when the first of them is to be recorded."""
+        paths = [Path(out.fs_path) for stage in self.repo.index.stages for out in stage.outs]
+        folders = {folder for path in paths for folder in path.parents if self.project in folder.parents}
+        for folder in sorted(folders):
+            if folder.is_symlink():
+                raise ConfigError(
+                    f"{folder.relative_to(self.project)} is a link to {folder.readlink()}; DVC keeps nothing behind links. Make it a folder again. "
+                    "What grows is DVC's cache, and that can lie elsewhere: dvc cache dir --local PATH"
+                )
 
     def reasons(self, stage: PipelineStage) -> list[str]:
         """Return why a stage is out of date, in plain words; empty if it is not."""

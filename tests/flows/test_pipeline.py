@@ -144,6 +144,14 @@ def test_data_that_differs_from_its_record_is_refused(project: Path) -> None:
         pipeline.check_data()
 
 
+def test_outputs_behind_a_link_are_refused_before_anything_runs(project: Path, tmp_path: Path) -> None:
+    (project / "dvc.yaml").write_text("stages:\n  first:\n    cmd: touch kept/here/first.txt\n    outs: [kept/here/first.txt]\n")
+    (tmp_path / "elsewhere").mkdir()
+    (project / "kept").symlink_to(tmp_path / "elsewhere")
+    with closing(Pipeline(project)) as pipeline, pytest.raises(ConfigError, match=r"^kept is a link to .*elsewhere; DVC keeps nothing behind links"):
+        pipeline.check_data()
+
+
 def test_no_git_repository_is_told_in_one_line(project: Path) -> None:
     subprocess.run(["rm", "-rf", ".git"], cwd=project, check=True)
     with pytest.raises(ConfigError, match="git init"):
