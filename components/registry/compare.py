@@ -38,8 +38,8 @@ def compare(project: Path, home: Path, ref_a: str, ref_b: str, config: PromoteCo
     Raises:
         InputError: A test image was among the training images of either, or their classes differ.
     """
-    images = open_test_images(project, data_name)
-    return compare_bundles((ref_a, fetch_bundle(home, ref_a)), (ref_b, fetch_bundle(home, ref_b)), images, config)
+    a, b = ((ref, fetch_bundle(home, ref)) for ref in (ref_a, ref_b))
+    return compare_bundles(a, b, open_test_images(project, data_name), config)
 
 
 def compare_bundles(a: tuple[str, Path], b: tuple[str, Path], images: TestImages, config: PromoteConfig) -> Comparison:

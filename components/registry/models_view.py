@@ -111,8 +111,9 @@ def compare_text(comparison: Comparison) -> str:
     dataset = comparison.dataset
     better = "better" if paired.gain.low > 0 else "worse" if paired.gain.high < 0 else "no difference beyond chance"
     interval = f"{points(paired.gain.low)} to {points(paired.gain.high)}"
+    alike = "; both answer each of them exactly alike" if paired.num_different == 0 else ""
     lines = [
-        f"{paired.num_images} test images of {dataset.name} {dataset.version}; {paired.num_different} of them not treated alike",
+        f"{paired.num_images} test images of {dataset.name} {dataset.version}{alike}",
         table(
             [
                 {"": name, paired.metric: f"{found.value:.2%}", "95% interval": f"{found.low:.2%} to {found.high:.2%}"}

@@ -43,7 +43,9 @@ def test_list_show_and_history_tell_what_is_in_production_and_why(project: Proje
 def test_comparison_and_decision_are_readable(project: Project) -> None:
     two_versions(project)
     text = models_view.compare_text(compare(project.root, project.home, "toy/1", "toy/2", PromoteConfig(), "toy"))
-    assert "200 test images of toy 1.0" in text
+    assert text.startswith("200 test images of toy 1.0\n")
+    same = models_view.compare_text(compare(project.root, project.home, "toy/1", "toy/1", PromoteConfig(), "toy"))
+    assert same.startswith("200 test images of toy 1.0; both answer each of them exactly alike\n")
     assert "gain of toy/2: +" in text
     assert ": better" in text
     project.train(0.5)
