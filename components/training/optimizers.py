@@ -82,6 +82,8 @@ def build_optimizer(options: FitOptions, model: nn.Module, plan: ParameterPlan) 
 def freeze(model: nn.Module, plan: ParameterPlan, epoch: int) -> None:
     """Let those parameters learn whose epoch has come; norms whose weights are frozen keep their statistics too.
 
+    A norm without weights goes with the parameters before it, the first one with those behind it.
+
     Args:
         model: In training mode.
         plan: Who learns from when.
@@ -90,9 +92,12 @@ def freeze(model: nn.Module, plan: ParameterPlan, epoch: int) -> None:
     learns = {name: group.from_epoch <= epoch for group in plan for name in group.names}
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(learns.get(name, False))
+    learning = next(model.parameters()).requires_grad
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.weight is not None:
-            module.train(module.weight.requires_grad)
+        for parameter in module.parameters(recurse=False):
+            learning = parameter.requires_grad
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train(learning)
 
 
 def norms_to_freeze(model: nn.Module) -> list[nn.Module]:

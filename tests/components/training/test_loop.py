@@ -15,8 +15,9 @@ from torch import nn
 from components.datasets.policy import Policy
 from components.datasets.prepared import PreparedSplit
 from components.errors import ConfigError, DataError, InputError
+from components.networks.classification.models import build, head_names
 from components.protocols import Context, NullTracker
-from components.training.optimizers import ParameterGroup
+from components.training.optimizers import ParameterGroup, everything, freeze, gradual
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -126,6 +127,19 @@ def test_parts_learn_at_their_rate_from_their_epoch(problem: Any) -> None:
     assert changed == set(head)  # not even the norms' statistics
     problem.fit(model, epochs=2, plan=[ParameterGroup(head, 0.01), ParameterGroup(rest, 0.01, from_epoch=2)])
     assert not torch.equal(model.state_dict()["network.stem.0.weight"], before["network.stem.0.weight"])
+
+
+def test_norms_without_weights_keep_their_statistics_with_the_layers_before_them() -> None:
+    model = build("whitened_vgg", 4, 1, (32, 32), {"width": 8})
+    plan = gradual(model, head_names(model), 0.01, 0.01, unfreeze_epochs=3)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    learn = []
+    for epoch in (1, 2, 3, 4):
+        freeze(model.train(), plan, epoch)
+        learn.append("".join("x" if norm.training else "-" for norm in norms))
+    assert learn == ["-------", "-----xx", "---xxxx", "xxxxxxx"]
+    freeze(model.train(), everything(model, 0.01), 1)
+    assert all(norm.training for norm in norms)
 
 
 def test_frozen_norms_stay_as_they_started_while_the_rest_learns(problem: Any) -> None:
