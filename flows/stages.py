@@ -264,7 +264,11 @@ def journal_name(stage: str) -> str:
 def _fork(shop: Workshop, name: str, step: list[str], folder: Path | None) -> End:
     journal = runs.journal_path(shop.home, shop.run, journal_name(name))
     server = process_server(shop.pipeline.project, _kind(step[0]))
-    return server.run(Request(step[0], step[1:], journal.absolute(), folder, shop.debug), _Listener(name))
+    listener = _Listener(name)
+    end = server.run(Request(step[0], step[1:], journal.absolute(), folder, shop.debug), listener)
+    if end.exit_code == 0:
+        listener.finish()
+    return end
 
 
 def _shell(project: Path, commands: str | list[str]) -> End:
@@ -303,12 +307,19 @@ class _Listener:
         description, done, total, unit = value
         if total and now - self._last >= _PROGRESS_EVERY_S:
             self._last = now
-            percent, text = min(100.0, 100.0 * done / total), f"{description}: {done} of {total} {unit}"
-            try:
-                if self._artifact is None:
-                    self._artifact = create_progress_artifact(percent, key=self._key, description=text)
-                else:
-                    update_progress_artifact(self._artifact, percent, description=text)
-            except Exception as error:  # whatever Prefect's client raises after a minute of trying; the step goes on, and is not held up again
-                self._last = math.inf
-                log.warning("Prefect takes no progress of this stage any more: %s: %s", type(error).__name__, error)
+            self._tell(min(100.0, 100.0 * done / total), f"{description}: {done} of {total} {unit}")
+
+    def finish(self) -> None:
+        """Leave the progress of a step that ended well at its end, and not where it was told last."""
+        if self._artifact is not None and self._last != math.inf:
+            self._tell(100.0, "done")
+
+    def _tell(self, percent: float, text: str) -> None:
+        try:
+            if self._artifact is None:
+                self._artifact = create_progress_artifact(percent, key=self._key, description=text)
+            else:
+                update_progress_artifact(self._artifact, percent, description=text)
+        except Exception as error:  # whatever Prefect's client raises after a minute of trying; the step goes on, and is not held up again
+            self._last = math.inf
+            log.warning("Prefect takes no progress of this stage any more: %s: %s", type(error).__name__, error)

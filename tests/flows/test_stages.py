@@ -39,7 +39,22 @@ def test_progress_that_prefect_does_not_take_ends_no_stage(monkeypatch: pytest.M
     listener = stages._Listener("train")
     for done in (1, 2, 3):
         listener("progress", ("train", done, 10, "images"))
+    listener.finish()
     assert tries == [10.0]
+
+
+def test_progress_of_a_step_that_ended_well_stands_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import stages
+
+    told: list[float] = []
+    monkeypatch.setattr(stages, "create_progress_artifact", lambda percent, **_: told.append(percent) or "artifact")
+    monkeypatch.setattr(stages, "update_progress_artifact", lambda _, percent, **__: told.append(percent))
+    quick, slow = stages._Listener("split"), stages._Listener("train")
+    quick.finish()
+    monkeypatch.setattr(stages, "_PROGRESS_EVERY_S", 0.0)
+    slow("progress", ("train", 2, 10, "images"))
+    slow.finish()
+    assert told == [20.0, 100.0]
 
 
 TRAIN = """
