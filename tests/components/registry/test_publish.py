@@ -130,7 +130,7 @@ def test_nothing_published_is_answered_clearly(project: Project, tmp_path: Path)
         fetch_champion(f"file://{tmp_path}/releases", "toy", tmp_path / "out")
     project.train(0.7)
     project.register()
-    with pytest.raises(InputError, match="There are: challenger"):
+    with pytest.raises(InputError, match="toy has no champion"):
         publish_champion(project.home, "toy", f"file://{tmp_path}/releases")
 
 
