@@ -20,11 +20,11 @@ class Line:
 
 
 def interval_chart(rows: Sequence[tuple[str, str, Interval]], zero: float | None = None) -> str:
-    """Return one line a row with a dot and the interval around it, on one axis of percents.
+    """Return one line a row with a dot and the interval around it, on one axis: of percents, or of percentage points where there is a zero.
 
     Args:
         rows: Name, class in the style sheet, interval.
-        zero: Where a dashed line stands, for example the least gain.
+        zero: The rows are differences of shares, and a dashed line stands here.
     """
     values = [value for _, _, interval in rows for value in (interval.low, interval.high)] + ([] if zero is None else [zero])
     low, high = min(values), max(values)
@@ -39,7 +39,9 @@ def interval_chart(rows: Sequence[tuple[str, str, Interval]], zero: float | None
     parts = [f'<svg class="chart" viewBox="0 0 {width} {height}" role="img">']
     for tick in ticks(low, high, 5):
         parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="4" y2="{height - 22}"/>')
-        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{height - 8}" text-anchor="middle">{_points(tick)}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(tick):.1f}" y="{height - 8}" text-anchor="middle">{_percent(tick) if zero is None else f"{100 * tick:+.3g}"}</text>'
+        )
     if zero is not None:
         parts.append(f'<line class="zero" x1="{x(zero):.1f}" x2="{x(zero):.1f}" y1="2" y2="{height - 22}"/>')
     for place, (name, kind, interval) in enumerate(rows):
@@ -73,7 +75,7 @@ def line_chart(lines: Sequence[Line], percent: bool) -> str:
     for tick in ticks(low, high, 4):
         _, y = place(first, tick)
         parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{_points(tick) if percent else f"{tick:.3g}"}</text>')
+        parts.append(f'<text class="tick" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{_percent(tick) if percent else f"{tick:.3g}"}</text>')
     for tick in ticks(first, last, 6):
         if tick == int(tick):
             x, _ = place(tick, low)
@@ -96,5 +98,5 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     return [round(place * step, 12) for place in range(first, math.floor(high / step) + 1)]
 
 
-def _points(share: float) -> str:
+def _percent(share: float) -> str:
     return f"{100 * share:.4g}%"

@@ -91,7 +91,7 @@ def _contest(decision: Decision | None) -> dict[str, Markup] | None:
     if decision is None or comparison is None:
         return None
     rows = [(decision.champion or "champion", "a", comparison.a), (decision.challenger, "b", comparison.b)]
-    return {"models": Markup(interval_chart(rows)), "gain": Markup(interval_chart([("gain", "b", comparison.gain)], zero=0.0))}  # noqa: S704 - escaped there
+    return {"models": Markup(interval_chart(rows)), "gain": Markup(interval_chart([("gain, points", "b", comparison.gain)], zero=0.0))}  # noqa: S704 - escaped there
 
 
 def _environment() -> Environment:

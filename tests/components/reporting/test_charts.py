@@ -36,6 +36,11 @@ def test_an_interval_without_width_can_be_drawn():
     assert "circle" in interval_chart([("gain", "b", Interval(value=0, low=0, high=0))], zero=0.0)
 
 
+def test_differences_are_in_points_and_have_a_sign():
+    chart = ET.fromstring(interval_chart([("gain", "b", Interval(value=0.02, low=-0.01, high=0.04))], zero=0.0))
+    assert {"+2", "+4"} < {text.text for text in chart.iter("text")}
+
+
 def test_a_curve_of_one_epoch_is_a_dot():
     chart = ET.fromstring(line_chart([Line("loss", "a", [(1, 0.5)])], percent=False))
     assert len(list(chart.iter("circle"))) == 1
