@@ -36,12 +36,11 @@ def interval_chart(rows: Sequence[tuple[str, str, Interval]], zero: float | None
     def x(value: float) -> float:
         return left + (width - left - 14) * (value - low) / (high - low)
 
+    told = _percent if zero is None else _points
     parts = [f'<svg class="chart" viewBox="0 0 {width} {height}" role="img">']
     for tick in ticks(low, high, 5):
         parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="4" y2="{height - 22}"/>')
-        parts.append(
-            f'<text class="tick" x="{x(tick):.1f}" y="{height - 8}" text-anchor="middle">{_percent(tick) if zero is None else f"{100 * tick:+.3g}"}</text>'
-        )
+        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{height - 8}" text-anchor="middle">{told(tick)}</text>')
     if zero is not None:
         parts.append(f'<line class="zero" x1="{x(zero):.1f}" x2="{x(zero):.1f}" y1="2" y2="{height - 22}"/>')
     for place, (name, kind, interval) in enumerate(rows):
@@ -100,3 +99,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.4g}%"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.3g}"
