@@ -1,6 +1,9 @@
 """CIFAR-10 pruned to half its multiply-adds: what the small network loses after recovery, of one recovery, then over three seeds.
 
 It starts from the model of cifar10_accuracy. A run that was stopped goes on from its checkpoint, one that is done is not repeated.
+
+Where the loss comes from, of seed 0: three epochs of recovery leave 1.5 points, 28 leave 0.7. Six more after a warm restart (peak rate 0.08), with
+half or with nine tenths of the loss from the teacher, brought no epoch that was better on the validation images: it is not patience alone.
 """
 
 from __future__ import annotations
