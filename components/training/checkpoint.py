@@ -46,12 +46,12 @@ class Checkpoints:
         self._folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         torch.save({"fingerprint": self._fingerprint, "state": dict(state)}, buffer)
-        content = buffer.getbuffer()
-        path = self._folder / f"{number:010d}-{self._fingerprint[:16]}-{hashlib.sha256(content).hexdigest()[:32]}.pt"
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        with buffer.getbuffer() as content:  # let go of here: left to an error's traceback it crashes Python 3.12.1 (gh-111049)
+            path = self._folder / f"{number:010d}-{self._fingerprint[:16]}-{hashlib.sha256(content).hexdigest()[:32]}.pt"
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
         kept = [path for path in self._paths() if path.stem.split("-")[1] == self._fingerprint[:16]][:_KEPT]
         for path in self._paths():
             if path not in kept:
